@@ -1,0 +1,5 @@
+"""`python -m aserver`."""
+
+from .cli import entrypoint
+
+entrypoint()

@@ -1,0 +1,99 @@
+"""The application: from an import string to a callable."""
+
+import importlib
+import os
+import sys
+import traceback
+
+from .types import ASGIApplication, ServerError
+
+
+class AppImportError(ServerError):
+    """The application cannot be imported.
+
+    Attributes:
+        details: The application's own traceback, where its import raised; else empty.
+    """
+
+    exit_code = 3
+
+    def __init__(self, message: str, details: str = "") -> None:
+        super().__init__(message)
+        self.details = details
+
+
+def load_app(path: str, *, app_dir: str = ".", factory: bool = False) -> ASGIApplication:
+    """Import `MODULE:OBJECT`; OBJECT may be dotted.
+
+    Args:
+        path: The import string.
+        app_dir: Put first on `sys.path`, so that the current directory is importable by default.
+        factory: OBJECT is called, without arguments, and returns the application.
+
+    Raises:
+        AppImportError: It cannot be imported, or is no application.
+    """
+    module_name, _, attributes = path.partition(":")
+    if not module_name or not attributes:
+        raise AppImportError(
+            f"{path!r} does not name an application; it must look like MODULE:OBJECT"
+        )
+    directory = os.path.abspath(app_dir)
+    if directory not in sys.path:
+        sys.path.insert(0, directory)
+    found: object = _import(module_name, path, directory)
+    for name in attributes.split("."):
+        try:
+            found = getattr(found, name)
+        except AttributeError:
+            raise AppImportError(
+                f"cannot import {path!r}: {_name(found)} has no {name!r}"
+            ) from None
+    if factory:
+        if not callable(found):
+            raise AppImportError(f"{path!r} is not a factory (--factory): it cannot be called")
+        try:
+            found = found()
+        except Exception as error:
+            raise AppImportError(
+                f"the factory {path!r} raised {_say(error)}", _details(error)
+            ) from error
+    if not callable(found):
+        raise AppImportError(f"{path!r} is not an application: it cannot be called")
+    return found
+
+
+def _import(module_name: str, path: str, directory: str) -> object:
+    try:
+        return importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name and f"{module_name}.".startswith(f"{error.name}."):
+            raise AppImportError(
+                f"cannot import {path!r}: there is no module {error.name!r} "
+                f"(looked in {directory} first)"
+            ) from None
+        raise AppImportError(f"cannot import {path!r}: {_say(error)}", _details(error)) from error
+    except Exception as error:
+        raise AppImportError(f"cannot import {path!r}: {_say(error)}", _details(error)) from error
+
+
+def _details(error: Exception) -> str:
+    """The traceback without the frames of this module and of the import machinery."""
+    ours = (__file__, importlib.__file__)
+    trace = traceback.TracebackException.from_exception(error)
+    kept = [
+        frame
+        for frame in trace.stack
+        if frame.filename not in ours and not frame.filename.startswith("<frozen importlib")
+    ]
+    trace.stack = traceback.StackSummary.from_list(kept)
+    return "".join(trace.format())
+
+
+def _say(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _name(found: object) -> str:
+    name = getattr(found, "__name__", None) or type(found).__name__
+    return f"{name!r}"

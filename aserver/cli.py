@@ -1,0 +1,96 @@
+"""The command line: options in, a running server, an exit code out.
+
+Each way to fail has an exit code of its own and one line on standard error; see `EXIT_CODES`.
+"""
+
+import atexit
+import os
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NoReturn
+
+from .app import AppImportError, load_app
+from .config import Config, ConfigError
+from .logs import set_up_logging
+from .options import Settings, load, to_toml
+from .server import run
+from .types import ServerError
+
+EXIT_CODES = {
+    0: "stopped as asked, by SIGINT or SIGTERM, however many requests had to be cancelled",
+    1: "an error inside the server",
+    2: "wrong usage: an option, a value or a configuration file",
+    3: "the application cannot be imported",
+    4: "the application failed to start (lifespan)",
+    5: "cannot listen on an address",
+    6: "a file descriptor is not a listening socket",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    try:
+        settings = load(sys.argv[1:] if argv is None else argv, os.environ)
+        return _act(settings)
+    except ConfigError as error:
+        return _fail(2, error)
+    except ServerError as error:
+        if isinstance(error, AppImportError) and error.details:
+            print(error.details, end="", file=sys.stderr)
+        return _fail(error.exit_code, error)
+
+
+def _act(settings: Settings) -> int:
+    config = settings.config
+    if settings.action == "print-config":
+        print(to_toml(settings))
+        return 0
+    process = config.process
+    if not process.app:
+        raise ConfigError(
+            "which application? Name it as MODULE:OBJECT, as in: aserver mysite.asgi:application"
+        )
+    if settings.action == "check-config":
+        load_app(process.app, app_dir=process.app_dir, factory=process.factory)
+        print("The configuration is good, and the application can be imported.")
+        return 0
+    set_up_logging(config.log.verbosity)
+    run(process.app, _with_access_log(config), environ=os.environ)
+    return 0
+
+
+def _with_access_log(config: Config) -> Config:
+    """On the command line the access log is on unless it is switched off, as with Daphne."""
+    if config.log.access_log is None and config.log.verbosity > 0:
+        return replace(config, log=replace(config.log, access_log="-"))
+    return config
+
+
+def _fail(code: int, error: Exception) -> int:
+    print(f"aserver: error: {error}", file=sys.stderr)
+    return code
+
+
+def entrypoint() -> NoReturn:
+    """The console script."""
+    code = main()
+    _exit_in_bounded_time(code)
+
+
+def _exit_in_bounded_time(code: int) -> NoReturn:
+    """Exit even if application code is stuck in a thread: the interpreter would wait for it."""
+    stuck = [
+        thread
+        for thread in threading.enumerate()
+        if not thread.daemon and thread is not threading.current_thread()
+    ]
+    for thread in stuck:
+        thread.join(timeout=0.1)
+    if not any(thread.is_alive() for thread in stuck):
+        sys.exit(code)
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -1,0 +1,224 @@
+"""The connection: the one `asyncio.Protocol`.
+
+It owns the transport and the deadline of what it is waiting for, picks the engine, and is the
+engine's sink. It knows neither HTTP's syntax nor ASGI's messages.
+"""
+
+import asyncio
+import select
+import socket
+import struct
+from math import inf
+from typing import cast
+
+from .context import Context
+from .engines.h1 import H1
+from .http_cycle import HttpCycle
+from .limits import (
+    ACTIVE,
+    CLOSING,
+    DRAINING,
+    HALF_CLOSE_SECONDS,
+    HEAD,
+    IDLE,
+    WRITE_HIGH_WATER,
+    WRITING,
+    Phase,
+)
+from .logs import peer_log
+from .scope import http_scope
+from .types import Address, Engine, ProtocolError, Receiver, Request
+
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # struct linger: on, zero seconds
+
+
+class Connection(asyncio.Protocol):
+    """One client's connection, from accept to close."""
+
+    __slots__ = (
+        "__weakref__",
+        "_client",
+        "_context",
+        "_engine",
+        "_scheme",
+        "_server",
+        "_transport",
+        "_unsent",
+        "deadline",
+        "pause_reading",
+        "phase",
+        "resume_reading",
+        "write",
+        "write_paused",
+        "writelines",
+    )
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self.phase: Phase = IDLE
+        self.deadline = inf
+        self.write_paused = False
+        self._unsent = 0  # bytes that waited for the peer when the deadline was last looked at
+        self._scheme = "http"
+
+    def __repr__(self) -> str:
+        return f"<Connection {self._client} {self.phase.name} {self._engine!r}>"
+
+    # From the transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports have the methods of asyncio.Transport, but are none.
+        self._transport = transport = cast(asyncio.Transport, transport)
+        context = self._context
+        self.write = transport.write
+        self.writelines = transport.writelines
+        self.pause_reading = transport.pause_reading
+        self.resume_reading = transport.resume_reading
+        transport.set_write_buffer_limits(WRITE_HIGH_WATER)
+        self._client, self._server = _addresses(transport)
+        self._engine: Engine = H1(self, context, context.parser)
+        context.connections.add(self)
+        # Who connects and sends nothing is given as long as a request's head.
+        self.deadline = context.now + context.seconds[HEAD]
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._engine.feed(data)
+        except ProtocolError as error:
+            peer_log.info("Refused a request from %s: %s", self._peer, error.reason)
+            self._engine.refuse(error)
+        if self.phase is IDLE and self._engine.mid_head:
+            self._enter(HEAD)
+
+    def eof_received(self) -> bool:
+        """The peer has closed its sending side. It may still be waiting for an answer."""
+        if self._engine.feed_eof():
+            self.deadline = self._context.now + HALF_CLOSE_SECONDS
+            return True
+        return False
+
+    def pause_writing(self) -> None:
+        self.write_paused = True
+        if self.phase is ACTIVE:
+            self._enter(WRITING)
+
+    def resume_writing(self) -> None:
+        self.write_paused = False
+        self._unsent = 0
+        if self.phase is WRITING:
+            self._enter(ACTIVE)
+        self._engine.resume()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._context.connections.discard(self)
+        self._context.check_quiet()
+        self.deadline = inf
+        self.write_paused = False
+        self._engine.lost()
+        # The engine, its parser and the transport's methods point back here: let go of them.
+        del self._engine, self._transport
+        del self.write, self.writelines, self.pause_reading, self.resume_reading
+
+    # The engine's sink
+
+    def on_request(self, engine: Engine, request: Request) -> Receiver:
+        context = self._context
+        self.phase = ACTIVE
+        self.deadline = inf
+        scope = http_scope(
+            request, self._scheme, self._client, self._server, context.root_path, context.state
+        )
+        return HttpCycle(context, engine, request, scope, self._client)
+
+    def on_idle(self) -> None:
+        context = self._context
+        self.phase = IDLE
+        self.deadline = context.now + context.seconds[IDLE]
+
+    def on_drain(self) -> None:
+        self._enter(DRAINING)
+
+    def close(self) -> None:
+        self._enter(CLOSING)
+        self._transport.close()
+
+    def linger(self) -> None:
+        # Closing with unread bytes resets the connection, and the peer may lose our last response
+        # (RFC 9112 section 9.6): close our side only, and read on for a moment.
+        self._enter(DRAINING)
+        self.resume_reading()
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        else:
+            self.close()
+
+    def abort(self, *, reset: bool = False) -> None:
+        if reset:
+            self._transport.get_extra_info("socket").setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE
+            )
+        self._transport.abort()
+
+    # From the server
+
+    def drain(self) -> None:
+        """Finish what is in progress, then close; at once when idle."""
+        self._engine.drain()
+        if self.phase is IDLE and not self._engine.mid_head and not self._has_unread_bytes():
+            self.close()
+
+    def expire(self) -> None:
+        """The deadline has passed: what that means depends on what was waited for."""
+        unsent = self._transport.get_write_buffer_size()
+        if unsent and self.phase is not DRAINING:
+            self._expire_writing(unsent)
+        elif self.phase is HEAD:
+            error = ProtocolError(408, "the request head did not arrive in time (--header-timeout)")
+            peer_log.info("Closed %s: %s", self._peer, error.reason)
+            self._engine.refuse(error)
+        elif self.phase is IDLE and self._has_unread_bytes():
+            self.deadline = self._context.now + 1  # its next request is in the kernel already
+        elif self.phase is CLOSING:
+            self._transport.abort()
+        else:
+            self.close()
+
+    def _expire_writing(self, unsent: int) -> None:
+        """The peer has not read everything: is it at least reading?"""
+        if self._unsent == 0 or unsent < self._unsent:
+            self._unsent = unsent
+            self.deadline = self._context.now + self._context.seconds[WRITING]
+        else:
+            peer_log.info("Closed %s: it does not read its response (--write-timeout)", self._peer)
+            self._transport.abort()
+
+    def _has_unread_bytes(self) -> bool:
+        poll = select.poll()
+        poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(poll.poll(0))
+
+    def _enter(self, phase: Phase) -> None:
+        self.phase = phase
+        self.deadline = self._context.now + self._context.seconds[phase]
+
+    @property
+    def _peer(self) -> str:
+        return f"{self._client[0]}:{self._client[1]}" if self._client else "a unix socket"
+
+
+def _addresses(transport: asyncio.Transport) -> tuple[Address | None, Address | None]:
+    """The scope's `client` and `server`, for TCP over IPv4 and IPv6 and for unix sockets."""
+    name = transport.get_extra_info("sockname")
+    if isinstance(name, tuple):
+        peer = transport.get_extra_info("peername")
+        return _host_and_port(peer), _host_and_port(name)
+    path = name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else name
+    return None, (path, None) if path else None
+
+
+def _host_and_port(name: tuple[str, int] | tuple[str, int, int, int] | None) -> Address | None:
+    if not name:
+        return None  # the peer was gone before it was asked for
+    # An IPv4 client of a dual-stack socket: "::ffff:192.0.2.1" is an IPv4 address to everybody
+    # else.
+    return name[0].removeprefix("::ffff:"), name[1]

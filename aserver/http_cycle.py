@@ -1,0 +1,367 @@
+"""The HTTP cycle: one request and its response, between an engine and the application.
+
+It serves every protocol version and never knows which engine carries it. What ASGI asks of a server
+for one HTTP request is here and nowhere else: the order of messages, the accounting of
+content-length, disconnects, and what the client sees when the application fails.
+"""
+
+import asyncio
+from enum import Enum
+from math import inf
+
+from .context import Context
+from .engines.fields import ResponseHead, reason_phrase
+from .logs import app_log
+from .types import Address, AppError, ClientDisconnected, Engine, Message, Request, Scope
+
+Waiters = list[asyncio.Future[None]] | None
+
+# A server-made answer ends the connection: the application's state is unknown (ASGI, "Error
+# Handling").
+_PLAIN_CLOSE = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
+
+
+class Receiving(Enum):
+    """How far the request body is."""
+
+    OPEN = "more is on its way"
+    RECEIVED = "all has arrived"
+    DELIVERED = "the application has it all"
+
+
+class Sending(Enum):
+    """How far the response is."""
+
+    AWAITED = "no http.response.start yet"
+    HELD = "http.response.start was sent, its head waits for the first http.response.body"
+    STREAMING = "the head is out"
+    COMPLETE = "the response is complete"
+    DISCONNECTED = "the client is gone"
+
+
+# An enum's attribute look-up is a call in Python 3.11.
+OPEN, RECEIVED, DELIVERED = Receiving
+AWAITED, HELD, STREAMING, COMPLETE, DISCONNECTED = Sending
+
+
+class HttpCycle:
+    """One call of the application."""
+
+    __slots__ = (
+        "__weakref__",
+        "_body",
+        "_buffered",
+        "_context",
+        "_engine",
+        "_head",
+        "_left",
+        "_readers",
+        "_receiving",
+        "_sending",
+        "_task",
+        "_writers",
+        "client",
+        "deadline",
+        "request",
+        "scope",
+        "sent",
+        "status",
+    )
+
+    def __init__(
+        self,
+        context: Context,
+        engine: Engine,
+        request: Request,
+        scope: Scope,
+        client: Address | None,
+    ) -> None:
+        self._context = context
+        self._engine = engine
+        self.request = request
+        self.scope = scope
+        self.client = client
+        self.deadline = inf
+        self.status = 0
+        self.sent = 0  # body bytes
+        self._head: ResponseHead | None = None
+        self._left: int | None = None  # what the content-length still promises
+        self._receiving = OPEN
+        self._sending = AWAITED
+        self._body: list[bytes] = []
+        self._buffered = 0
+        self._readers: Waiters = None  # each receive() that waits
+        self._writers: Waiters = None  # each send() that waits
+        self._task: asyncio.Task[None] | None = None
+
+    def __repr__(self) -> str:
+        request = self.request
+        return (
+            f"<HttpCycle {request.method} {request.target!r} receiving={self._receiving.name} "
+            f"sending={self._sending.name} status={self.status} sent={self.sent}>"
+        )
+
+    # Seen from the engine
+
+    def start(self) -> None:
+        """Run the application, in a task with a context of its own."""
+        context = self._context
+        context.cycles.add(self)
+        self.deadline = context.now + context.response_seconds
+        self._task = context.create_task(
+            self._run(), name="aserver.http", context=context.task_context.copy()
+        )
+
+    def feed(self, data: bytes) -> None:
+        """Take a piece of the request body."""
+        if self._sending is COMPLETE or self._sending is DISCONNECTED:
+            self._engine.consumed(self, len(data))
+            return
+        self._body.append(data)
+        if self._readers is not None:
+            self._readers = _woken(self._readers)
+
+    def feed_eof(self) -> None:
+        """The request body is complete."""
+        self._receiving = RECEIVED
+        if self._readers is not None:
+            self._readers = _woken(self._readers)
+
+    def resume(self) -> None:
+        """There is room for more of the response."""
+        if self._writers is not None:
+            self._writers = _woken(self._writers)
+
+    def lost(self) -> None:
+        """The client is gone, as far as this request is concerned."""
+        if self._sending is COMPLETE or self._sending is DISCONNECTED:
+            return
+        if self._sending is STREAMING:
+            self._log_access()
+        self._sending = DISCONNECTED
+        self._body = []
+        self.deadline = self._context.now + self._context.close_seconds
+        self._readers = _woken(self._readers)
+        self._writers = _woken(self._writers)
+
+    # Seen from the application
+
+    async def receive(self) -> Message:
+        """ASGI `receive()`: the request body, then `http.disconnect`."""
+        while True:
+            if self._sending is COMPLETE or self._sending is DISCONNECTED:
+                return {"type": "http.disconnect"}
+            if self._body or self._receiving is RECEIVED:
+                return self._take_body()
+            if self._receiving is OPEN and self.request.expects_continue:
+                self._engine.inform(self, 100, [])
+            if self._readers is None:
+                self._readers = []
+            await self._wait(self._readers)
+
+    def _take_body(self) -> Message:
+        body = self._body
+        data = body[0] if len(body) == 1 else b"".join(body)
+        more = self._receiving is OPEN
+        if not more:
+            self._receiving = DELIVERED
+        if data:
+            self._body = []
+            self._engine.consumed(self, len(data))
+        return {"type": "http.request", "body": data, "more_body": more}
+
+    async def send(self, message: Message) -> None:
+        """ASGI `send()`.
+
+        Raises:
+            AppError: The message is not allowed here, or is malformed.
+            ClientDisconnected: The client is gone.
+        """
+        try:
+            kind = message["type"]
+        except KeyError:
+            raise AppError("a message must have a 'type'") from None
+        sending = self._sending
+        if kind == "http.response.body":
+            if sending is HELD or sending is STREAMING:
+                more = message.get("more_body", False)
+                if not self._send_body(message.get("body", b""), more) and more:
+                    await self._drained()
+                return
+        elif kind == "http.response.start" and sending is AWAITED:
+            if "status" not in message:
+                raise AppError("http.response.start must have a 'status'")
+            headers = message.get("headers", ())
+            self._head = ResponseHead(message["status"], headers, self.request.method)
+            self._sending = HELD
+            return
+        if sending is DISCONNECTED:
+            raise ClientDisconnected("the client has disconnected")
+        # The ASGI specification: what comes after the end of the response is ignored.
+        if sending is not COMPLETE:
+            raise AppError(f"the message {kind!r} is not allowed now: {sending.value}")
+
+    def _send_body(self, body: bytes, more: bool) -> bool:
+        """Pass on a part of the response; returns whether there is room for more."""
+        if type(body) is not bytes:
+            body = _as_bytes(body)
+        head = self._head
+        assert head is not None
+        first = None
+        if self._sending is HELD:
+            first = head
+            self._sending = STREAMING
+            self.status = head.status
+            self._left = head.content_length
+            self.deadline = inf
+        if head.bodyless:
+            body = b""
+        elif self._left is not None:
+            self._left -= len(body)
+            if self._left < 0 or (self._left and not more):
+                self._break_length(first, body)
+        self.sent += len(body)
+        if not more:
+            self._complete()
+        return self._engine.respond(self, first, body, more)
+
+    def _complete(self) -> None:
+        """The response ends here, whether as it should or not."""
+        if self._context.access_log is not None:
+            self._log_access()
+        self._sending = COMPLETE
+        if self._body:
+            self._engine.consumed(self, sum(map(len, self._body)))
+            self._body = []
+        if self._readers is not None:
+            self._readers = _woken(self._readers)
+        if self._writers is not None:
+            self._writers = _woken(self._writers)
+
+    def _break_length(self, first: ResponseHead | None, body: bytes) -> None:
+        """The body does not have its content-length: the client must see it as broken."""
+        assert self._left is not None
+        missing = self._left
+        if missing < 0:
+            body = body[:missing]
+        self.sent += len(body)
+        engine = self._engine
+        engine.respond(self, first, body, True)
+        self._complete()
+        engine.abort(self)
+        raise AppError(
+            f"the response body is {abs(missing)} bytes {'longer' if missing < 0 else 'shorter'} "
+            "than its content-length"
+        )
+
+    async def _drained(self) -> None:
+        """Wait until the client has read enough."""
+        if self._writers is None:
+            self._writers = []
+        await self._wait(self._writers)
+        if self._sending is DISCONNECTED:
+            raise ClientDisconnected("the client has disconnected")
+
+    async def _wait(self, waiters: list[asyncio.Future[None]]) -> None:
+        """Each waiter has a future of its own: one may be cancelled."""
+        waiter = self._context.loop.create_future()
+        waiters.append(waiter)
+        await waiter
+
+    # The application's run
+
+    async def _run(self) -> None:
+        try:
+            await self._context.app(self.scope, self.receive, self.send)
+            if self._sending is not COMPLETE:
+                self._returned()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            self._failed(error)
+        finally:
+            context = self._context
+            context.cycles.discard(self)
+            if context.quiet is not None:
+                context.check_quiet()
+
+    def _returned(self) -> None:
+        """The application returned and has not completed its response."""
+        if self._sending is not DISCONNECTED:
+            app_log.error("The application returned without completing its response: %s", self)
+            self._give_up(500)
+
+    def _failed(self, error: BaseException) -> None:
+        """The application raised. Whatever it was, this request ends here."""
+        if self._sending is DISCONNECTED and _is_disconnect(error):
+            return
+        if isinstance(error, asyncio.CancelledError) and self._cancelled:
+            self._give_up(503)
+            return
+        app_log.error("Exception in the application: %s", self, exc_info=error)
+        self._give_up(500)
+
+    def _give_up(self, status: int) -> None:
+        """Answer in the application's place, or break what it began."""
+        if self._sending is AWAITED or self._sending is HELD:
+            self._head = ResponseHead(status, _PLAIN_CLOSE, self.request.method)
+            self._sending = HELD
+            self._send_body(reason_phrase(status).encode("ascii"), False)
+        elif self._sending is STREAMING:
+            self._complete()
+            self._engine.abort(self)
+
+    @property
+    def _cancelled(self) -> bool:
+        return self._task is not None and self._task.cancelling() > 0
+
+    def cancel(self) -> None:
+        """Cancel the application; what it began is answered with 503, or broken."""
+        self.deadline = inf
+        if self._task is not None:
+            self._task.cancel()
+
+    def expire(self) -> None:
+        """The application has taken too long: to respond, or to end after its client left."""
+        if self._sending is AWAITED or self._sending is HELD:
+            app_log.warning("The application did not respond in time (--http-timeout): %s", self)
+            self._give_up(503)
+            self.deadline = self._context.now + self._context.close_seconds
+        else:
+            app_log.warning(
+                "Cancelled the application, which went on without its client for too long "
+                "(--application-close-timeout): %s",
+                self,
+            )
+            self.cancel()
+
+    def _log_access(self) -> None:
+        log = self._context.access_log
+        if log is not None:
+            request = self.request
+            log.http(self.client, request.method, request.target, self.status, self.sent)
+
+
+def _woken(waiters: Waiters) -> Waiters:
+    """Wake all who wait; returns what is left of them, nothing."""
+    for waiter in waiters or ():
+        if not waiter.done():
+            waiter.set_result(None)
+    return None
+
+
+def _as_bytes(body: object) -> bytes:
+    if isinstance(body, (bytes, bytearray, memoryview)):
+        return bytes(body)
+    raise AppError(f"the body must be bytes, not {type(body).__name__}")
+
+
+def _is_disconnect(error: BaseException | None) -> bool:
+    """Whether an exception is, or comes from, what `send()` raised because the client left."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(_is_disconnect(each) for each in error.exceptions)
+    while error is not None:
+        if isinstance(error, ClientDisconnected):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -1,0 +1,80 @@
+"""All deadlines: phases, how long each may last, and the one sweep that ends what is overdue.
+
+A phase change is two attribute stores (`phase`, `deadline`), never a timer. Once a second the
+server's tick advances the clock and calls `sweep`, so deadlines are kept with the accuracy of the
+tick.
+"""
+
+from collections.abc import Iterable
+from enum import IntEnum
+from math import inf
+
+from .types import Expiring
+
+
+class Phase(IntEnum):
+    """What a connection is waiting for; each has its own deadline."""
+
+    IDLE = 0  # waiting for a request
+    HEAD = 1  # receiving a request head
+    ACTIVE = 2  # answering a request
+    WRITING = 3  # waiting for the peer to read
+    DRAINING = 4  # reading the rest of an answered request
+    CLOSING = 5  # the last bytes are on their way
+
+
+# Names of their own: an enum's attribute look-up is a call in Python 3.11, and these are on the hot
+# path.
+IDLE, HEAD, ACTIVE, WRITING, DRAINING, CLOSING = Phase
+
+# An answered request's unread rest: read on for so long, and so many bytes, to keep the connection
+# or to let the peer see the response before the reset (RFC 9112 section 9.6).
+DRAIN_SECONDS = 2.0
+DRAIN_BYTES = 65_536
+
+# Request body that waits for the application; the transport is paused above, resumed below half.
+READ_HIGH_WATER = 65_536
+# Response bytes that wait for the peer: `send()` waits above.
+WRITE_HIGH_WATER = 65_536
+
+# A request head in all: request line and headers, as nginx (4 x 8 KiB) and Apache (64 KiB) allow.
+MAX_HEAD_SIZE = 65_536
+
+# After the peer has closed its sending side before the response began: time in which it counts as
+# half-closed (it still reads), before the application is told that it is gone.
+HALF_CLOSE_SECONDS = 5.0
+
+
+def seconds_or_never(value: float | None) -> float:
+    """None and 0 mean "no limit" in options; here that is infinity."""
+    return value or inf
+
+
+class Clock:
+    """The worker's time for deadlines, in seconds, advanced by the tick.
+
+    It does not advance by more than two ticks at once: when the event loop stalled, the peers are
+    not to blame, and connections whose bytes wait in the kernel must not be closed for it.
+    """
+
+    __slots__ = ("_last", "_tick", "now")
+
+    def __init__(self, wall: float, tick: float) -> None:
+        self.now = 0.0
+        self._last = wall
+        self._tick = tick
+
+    def advance(self, wall: float) -> float:
+        """Take the loop's time; returns by how many seconds the loop is late."""
+        elapsed = wall - self._last
+        self._last = wall
+        self.now += min(elapsed, 2 * self._tick)
+        return max(0.0, elapsed - self._tick)
+
+
+def sweep(now: float, things: Iterable[Expiring]) -> int:
+    """End everything whose deadline has passed; returns how many."""
+    overdue = [thing for thing in things if thing.deadline <= now]
+    for thing in overdue:
+        thing.expire()
+    return len(overdue)

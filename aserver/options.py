@@ -1,0 +1,204 @@
+"""Where options come from: command line > `ASERVER_*` environment > TOML file > default.
+
+Everything is generated from the declarations in `aserver.config`; no option is spelled here.
+"""
+
+import argparse
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from . import __version__
+from .config import DECLARATIONS, Config, ConfigError, Declaration
+
+_PREFIX = "ASERVER_"
+_EPILOG = (
+    "Each option is also read from the environment, as ASERVER_ and its name in upper case, and "
+    "from a TOML file (-c). With no address given, the server listens on 127.0.0.1:8000."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the command line asks for.
+
+    Attributes:
+        config: The configuration.
+        origins: For each option that is not at its default, where its value comes from.
+        action: "run", "print-config" or "check-config".
+    """
+
+    config: Config
+    origins: dict[str, str]
+    action: str
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line's parser. Values stay texts: the declarations convert them."""
+    parser = argparse.ArgumentParser(
+        prog="aserver",
+        usage="aserver [options] MODULE:APPLICATION",
+        description="Serve an ASGI application.",
+        epilog=_EPILOG,
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"aserver {__version__}")
+    parser.add_argument("-c", "--config", metavar="FILE", help="Read options from this TOML file.")
+    for action, does in (
+        ("print-config", "Print the configuration as TOML, and where each value comes from."),
+        ("check-config", "Check the configuration and import the application, then exit."),
+    ):
+        parser.add_argument(
+            f"--{action}", dest="action", action="store_const", const=action, help=does
+        )
+    for declaration in DECLARATIONS.values():
+        _add(parser, declaration)
+    return parser
+
+
+def _add(parser: argparse.ArgumentParser, declaration: Declaration) -> None:
+    option = declaration.option
+    text = describe(declaration)
+    if not option.flags:
+        parser.add_argument(declaration.name, nargs="?", metavar=option.metavar, help=text)
+        return
+    common: dict[str, Any] = {"dest": declaration.name, "help": text}
+    if declaration.kind is bool:
+        parser.add_argument(*option.flags, action="store_const", const="true", **common)
+        return
+    metavar = option.metavar or ("{" + ",".join(option.choices) + "}" if option.choices else "N")
+    action = "append" if declaration.many else "store"
+    parser.add_argument(*option.flags, action=action, metavar=metavar, **common)
+    for flag, value, help_text in option.constants:
+        parser.add_argument(
+            flag, action="store_const", const=value, dest=declaration.name, help=help_text
+        )
+
+
+def describe(declaration: Declaration) -> str:
+    """The help text, with unit and default."""
+    default = show(declaration, declaration.default)
+    facts = [declaration.option.unit, f"default {default}" if default not in ("", "false") else ""]
+    suffix = ", ".join(fact for fact in facts if fact)
+    text = f"{declaration.option.help} ({suffix})" if suffix else declaration.option.help
+    return text.replace("%", "%%")
+
+
+def show(declaration: Declaration, value: Any) -> str:
+    """A value as a person would type it."""
+    if value is None or value == () or value == "":
+        return ""
+    if declaration.option.octal:
+        return f"{value:o}"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def load(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
+    """Gather the options from all sources.
+
+    Raises:
+        ConfigError: A value or a name is wrong; the message says where it was given.
+        SystemExit: From argparse, for a command line that it cannot parse (2), `--help` and
+        `--version` (0).
+    """
+    given = vars(build_parser().parse_args(argv))
+    action = given.pop("action", "run")
+    file = given.pop("config", None) or environ.get(f"{_PREFIX}CONFIG")
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    sources = [
+        (f"file {file}", _from_file(file) if file else {}),
+        ("environment", _from_environ(environ)),
+        ("command line", _from_command_line(given)),
+    ]
+    for origin, found in sources:
+        values.update(found)
+        origins.update(dict.fromkeys(found, origin))
+    return Settings(Config.of(**values), origins, action)
+
+
+def _from_command_line(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _convert(DECLARATIONS[name], value) for name, value in given.items()}
+
+
+def _convert(declaration: Declaration, value: str | list[str]) -> Any:
+    if isinstance(value, list):
+        return tuple(declaration.parse(each) for each in value)
+    return declaration.checked(declaration.parse(value))
+
+
+def _from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
+    found = {}
+    for name, declaration in DECLARATIONS.items():
+        variable = _PREFIX + name.upper()
+        if variable not in environ:
+            continue
+        text = environ[variable]
+        try:
+            found[name] = _convert(declaration, text.split(",") if declaration.many else text)
+        except ConfigError as error:
+            raise ConfigError(f"{variable}: {error}") from None
+    return found
+
+
+def _from_file(path: str) -> dict[str, Any]:
+    try:
+        with open(path, "rb") as file:
+            document = tomllib.load(file)
+    except OSError as error:
+        raise ConfigError(f"--config: cannot read {path!r}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--config: {path!r} is not TOML: {error}") from None
+    found: dict[str, Any] = {}
+    for section, content in document.items():
+        if section not in Config.sections or not isinstance(content, dict):
+            raise ConfigError(f"{path}: there is no section [{section}]")
+        for name, value in content.items():
+            declaration = DECLARATIONS.get(name)
+            if declaration is None or declaration.section != section:
+                raise ConfigError(f"{path}: there is no option {name!r} in section [{section}]")
+            try:
+                found[name] = declaration.checked(value)
+            except ConfigError as error:
+                raise ConfigError(f"{path}: {error}") from None
+    return found
+
+
+def to_toml(settings: Settings) -> str:
+    """The configuration as a TOML file that `-c` reads, with each value's origin."""
+    lines = []
+    for section in Config.sections:
+        lines.append(f"[{section}]")
+        values = getattr(settings.config, section)
+        for declaration in DECLARATIONS.values():
+            if declaration.section == section:
+                value = getattr(values, declaration.name)
+                origin = settings.origins.get(declaration.name, "default")
+                lines.append(f"{_assignment(declaration, value)}  # {origin}")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _assignment(declaration: Declaration, value: Any) -> str:
+    if value is None:
+        return f"# {declaration.name} is not set"
+    return f"{declaration.name} = {_literal(declaration, value)}"
+
+
+def _literal(declaration: Declaration, value: Any) -> str:
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_quote(each) for each in value) + "]"
+    if isinstance(value, str):
+        return _quote(value)
+    if declaration.option.octal:
+        return f"0o{value:o}"
+    return str(value).lower() if isinstance(value, bool) else repr(value)
+
+
+def _quote(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in escaped) + '"'

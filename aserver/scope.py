@@ -1,0 +1,42 @@
+"""From a parsed request and the facts of its connection to the scope that the application gets."""
+
+from typing import Any
+from urllib.parse import unquote
+
+from .types import Address, Request
+
+SPEC_VERSION = "2.5"
+
+
+def http_scope(
+    request: Request,
+    scheme: str,
+    client: Address | None,
+    server: Address | None,
+    root_path: str,
+    state: dict[str, Any] | None,
+) -> dict[str, Any]:
+    """The scope of an HTTP request (ASGI HTTP & WebSocket 2.5, "HTTP Connection Scope").
+
+    Everything that an application could change in place is made anew for each request.
+    """
+    raw_path, _, query_string = request.target.partition(b"?")
+    path = raw_path.decode("ascii")
+    scope: dict[str, Any] = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": SPEC_VERSION},
+        "http_version": request.http_version,
+        "method": request.method,
+        "scheme": scheme,
+        "path": unquote(path) if "%" in path else path,
+        "raw_path": raw_path,
+        "query_string": query_string,
+        "root_path": root_path,
+        "headers": request.headers,
+        "client": client,
+        "server": server,
+        "extensions": {},
+    }
+    if state is not None:
+        scope["state"] = state.copy()
+    return scope

@@ -1,0 +1,342 @@
+"""One worker: its listeners, its lifespan, the tick, and the orderly end.
+
+`Server` runs in any event loop of any thread and touches no signals and no logging; `run` is what
+the command line does with it.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from contextlib import contextmanager
+from contextvars import copy_context
+from types import FrameType
+from typing import Any
+
+from .app import load_app
+from .config import Config, ConfigError
+from .connection import Connection
+from .context import TICK, Context
+from .lifespan import Lifespan
+from .limits import sweep
+from .logs import AccessLog, enable_loggers, server_log
+from .sockets import BindError, Listener, open_listeners
+from .types import ASGIApplication, Parser, ParserEvents
+
+# After the grace time: for cancelled applications to clean up, and for broken connections to close.
+_CANCEL_SECONDS = 2.0
+_ABORT_SECONDS = 1.0
+# For the application's own lifespan.shutdown, however short the grace time is.
+_MIN_SHUTDOWN_SECONDS = 5.0
+# From Python 3.13 on, loops remove the file of a unix socket; that is for the listener to do, or
+# not.
+_KEEP_FILE: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
+
+
+class Server:
+    """An ASGI server.
+
+        server = Server(app, Config.of(port=0))
+        await server.start()
+        print(server.url)
+        await server.stop()
+
+    Args:
+        app: The application, or its import string.
+        config: Everything else; see `Config.of`.
+        environ: Where systemd's LISTEN_FDS is looked for; None: nowhere.
+
+    Its methods are for one event loop, the one that `start` runs in; only `request_stop` is for any
+    thread.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApplication | str,
+        config: Config | None = None,
+        *,
+        environ: MutableMapping[str, str] | None = None,
+    ) -> None:
+        self.config = config or Config()
+        self.listeners: list[Listener] = []
+        self._app = app
+        self._environ = environ
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._context: Context | None = None
+        self._lifespan: Lifespan | None = None
+        self._acceptors: list[asyncio.AbstractServer] = []
+        self._tick_handle: asyncio.TimerHandle | None = None
+        self._stop_requests = 0
+        self._stop_requested = asyncio.Event()
+        self._forced = asyncio.Event()
+
+    @property
+    def sockets(self) -> Sequence[socket.socket]:
+        """The listening sockets."""
+        return [listener.sock for listener in self.listeners]
+
+    @property
+    def url(self) -> str:
+        """The URL of the first listener, or `unix:PATH`."""
+        return str(self.listeners[0])
+
+    async def start(self) -> None:
+        """Import the application, bind, run its lifespan start-up, accept.
+
+        Raises:
+            ServerError: One of these failed; everything begun is undone.
+            ConfigError: The configuration asks for something that cannot be.
+        """
+        config = self.config
+        self._loop = loop = asyncio.get_running_loop()
+        parser = choose_parser(config.http.http)
+        app = self._load()
+        self.listeners = open_listeners(config.bind, self._environ)
+        try:
+            task_context = copy_context()
+            context = Context(app, config, loop, parser, task_context, wall=loop.time())
+            if config.log.access_log:
+                context.access_log = _open_access_log(config.log.access_log, loop)
+            self._context = context
+            self._lifespan = Lifespan(app, config.process.lifespan, task_context)
+            await self._lifespan.startup()
+            context.state = self._lifespan.state
+            for listener in self.listeners:
+                self._acceptors.append(await self._accept(context, listener))
+        except BaseException:
+            await self._undo()
+            raise
+        self._tick()
+
+    def _load(self) -> ASGIApplication:
+        if not isinstance(self._app, str):
+            return self._app
+        process = self.config.process
+        app = load_app(self._app, app_dir=process.app_dir, factory=process.factory)
+        enable_loggers()
+        return app
+
+    async def _accept(self, context: Context, listener: Listener) -> asyncio.AbstractServer:
+        """Begin to accept; on a copy of the socket, so that the listener outlives it."""
+        assert self._loop is not None
+        sock = listener.sock.dup()
+        backlog = self.config.bind.backlog
+        try:
+            if sock.family == socket.AF_UNIX:
+                return await self._loop.create_unix_server(
+                    lambda: Connection(context), sock=sock, backlog=backlog, **_KEEP_FILE
+                )
+            return await self._loop.create_server(
+                lambda: Connection(context), sock=sock, backlog=backlog
+            )
+        except OSError as error:
+            sock.close()
+            raise BindError(f"cannot listen on {listener}: {error}") from None
+
+    def _tick(self) -> None:
+        """Once a second: the clock, the date, what is overdue."""
+        context, loop = self._context, self._loop
+        assert context is not None
+        assert loop is not None
+        context.advance(loop.time())
+        sweep(context.now, context.connections)
+        sweep(context.now, context.cycles)
+        self._tick_handle = loop.call_later(TICK, self._tick)
+
+    async def serve(self) -> None:
+        """Start, serve until `request_stop`, stop."""
+        starting = asyncio.ensure_future(self.start())
+        stopping = asyncio.ensure_future(self.wait_for_stop_request())
+        try:
+            await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not starting.done():
+                starting.cancel()
+                await asyncio.wait({starting})
+                return
+            starting.result()
+            for listener in self.listeners:
+                server_log.info("Listening on %s", listener)
+            await stopping
+        finally:
+            stopping.cancel()
+            if starting.done() and not starting.cancelled() and not starting.exception():
+                await self.stop()
+
+    async def wait_for_stop_request(self) -> None:
+        """Wait until `request_stop` is called."""
+        await self._stop_requested.wait()
+
+    def request_stop(self) -> None:
+        """Ask `serve` to stop, from any thread. Asked again, it waits no longer."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._on_stop_request)
+
+    def _on_stop_request(self) -> None:
+        self._stop_requests += 1
+        self._stop_requested.set()
+        if self._stop_requests > 1:
+            self._forced.set()
+
+    async def stop(self) -> None:
+        """End in order: no new connections, no new requests, no requests, no lifespan."""
+        context, lifespan = self._context, self._lifespan
+        if context is None or lifespan is None:
+            return
+        grace = self.config.limits.graceful_timeout
+        await self._stop_accepting(context)
+        for connection in list(context.connections):
+            connection.drain()
+        if not await self._settle(context, grace):
+            await self._cut_off(context)
+        await lifespan.shutdown(max(grace, _MIN_SHUTDOWN_SECONDS))
+        await self._undo()
+
+    async def _stop_accepting(self, context: Context) -> None:
+        """Close the listeners, but first serve who has been waiting in the accept queue."""
+        assert self._loop is not None
+        for acceptor in self._acceptors:
+            acceptor.close()
+        for listener in self.listeners:
+            if not listener.shared:
+                for sock in _waiting(listener.sock):
+                    await self._loop.connect_accepted_socket(lambda: Connection(context), sock)
+            listener.close()
+
+    async def _settle(self, context: Context, timeout: float, *, forced: bool = False) -> bool:
+        """Wait until nothing is in progress; False after `timeout`, or when asked to hurry."""
+        settled = asyncio.ensure_future(context.settled())
+        hurry = asyncio.ensure_future(self._forced.wait())
+        waited_for = {settled} if forced else {settled, hurry}
+        await asyncio.wait(waited_for, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        hurry.cancel()
+        return settled.done() or not settled.cancel()
+
+    async def _cut_off(self, context: Context) -> None:
+        """Cancel every application, then close every connection, whatever state they are in."""
+        server_log.warning("Cancelling %d requests that are still in progress", len(context.cycles))
+        for cycle in list(context.cycles):
+            cycle.cancel()
+        await self._settle(context, _CANCEL_SECONDS, forced=True)
+        for connection in list(context.connections):
+            connection.abort()
+        if not await self._settle(context, _ABORT_SECONDS, forced=True):
+            server_log.error("%d requests ignore their cancellation", len(context.cycles))
+
+    async def _undo(self) -> None:
+        """Let go of everything that `start` made."""
+        if self._tick_handle is not None:
+            self._tick_handle.cancel()
+        for acceptor in self._acceptors:
+            acceptor.close()
+        for listener in self.listeners:
+            listener.close()
+        context, self._context = self._context, None
+        if context is not None and context.access_log is not None:
+            context.access_log.close()
+
+
+def _waiting(sock: socket.socket) -> Iterator[socket.socket]:
+    """The connections in a listening socket's accept queue."""
+    sock.setblocking(False)
+    while True:
+        try:
+            accepted, _ = sock.accept()
+        except OSError:
+            return
+        accepted.setblocking(False)
+        yield accepted
+
+
+def _open_access_log(path: str, loop: asyncio.AbstractEventLoop) -> AccessLog:
+    try:
+        return AccessLog(path, loop)
+    except OSError as error:
+        raise ConfigError(f"--access-log: cannot write {path!r}: {error.strerror}") from None
+
+
+def choose_parser(name: str) -> Callable[[ParserEvents], Parser]:
+    """The HTTP/1 parser by its name in `--http`."""
+    if name != "h11":
+        try:
+            from .engines.h1_httptools import HttpToolsParser
+        except ImportError:
+            if name != "auto":
+                raise ConfigError("--http httptools: httptools is not installed") from None
+        else:
+            return HttpToolsParser
+    from .engines.h1_h11 import H11Parser
+
+    return H11Parser
+
+
+def new_loop(name: str) -> asyncio.AbstractEventLoop:
+    """An event loop by its name in `--loop`."""
+    if name != "asyncio":
+        try:
+            import uvloop
+        except ImportError:
+            if name != "auto":
+                raise ConfigError("--loop uvloop: uvloop is not installed") from None
+        else:
+            return uvloop.new_event_loop()
+    return asyncio.new_event_loop()
+
+
+def run(app: ASGIApplication | str, config: Config | None = None, **server_options: Any) -> None:
+    """Serve until SIGINT or SIGTERM; what the command line does.
+
+    A second signal ends the wait for requests in progress, a third ends the process at once.
+
+    Raises:
+        ServerError, ConfigError: As `Server.start`.
+    """
+    config = config or Config()
+    loop = new_loop(config.process.loop)
+    try:
+        loop.set_debug(config.log.verbosity >= 3)
+        asyncio.set_event_loop(loop)
+        server = Server(app, config, **server_options)
+        with stop_signals(server):
+            loop.run_until_complete(server.serve())
+    finally:
+        asyncio.set_event_loop(None)
+        close_loop(loop)
+
+
+@contextmanager
+def stop_signals(server: Server) -> Iterator[None]:
+    """Let SIGINT and SIGTERM stop the server; does nothing outside the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    count = 0
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal count
+        count += 1
+        if count > 2:
+            os._exit(128 + number)
+        server.request_stop()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def close_loop(loop: asyncio.AbstractEventLoop) -> None:
+    """Close a loop in bounded time, whatever tasks and threads are left in it."""
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        loop.run_until_complete(asyncio.wait(tasks, timeout=1))
+    with contextlib.suppress(TimeoutError):
+        loop.run_until_complete(asyncio.wait_for(loop.shutdown_asyncgens(), 1))
+    loop.close()  # does not wait for the default executor's threads

@@ -1,0 +1,126 @@
+"""A real server in a test.
+
+    from aserver.testing import serve
+
+    with serve(app) as server:                # in a thread of its own
+        httpx.get(server.url)
+
+    async with serve(app) as server:          # in the running event loop
+        await client.get(server.url)
+
+It listens on a free port of 127.0.0.1, runs the application's lifespan, and writes no access log.
+Servers are
+independent: as many as wanted, one after another or at once. With pytest there is the fixture
+`aserver`, see `aserver.pytest_plugin`.
+"""
+
+import threading
+from types import TracebackType
+from typing import Any, Self
+
+from .config import DEFAULT_HOST, Config
+from .server import Server, close_loop, new_loop
+from .types import ASGIApplication
+
+_DEFAULTS: dict[str, Any] = {"graceful_timeout": 3.0, "access_log": ""}
+_JOIN_SECONDS = 30.0
+
+
+class serve:
+    """Serve an application for the length of a `with` or `async with` block.
+
+    Args:
+        app: The application, or its import string.
+        options: Any option of `aserver.Config.of`; without an address, a free port of 127.0.0.1.
+
+    Attributes:
+        server: The `aserver.Server`.
+
+    Raises:
+        ServerError, ConfigError: From entering the block, as `Server.start` does.
+        TimeoutError: From leaving it: the server's thread does not end.
+    """
+
+    def __init__(self, app: ASGIApplication | str, **options: Any) -> None:
+        if not options.keys() & {"bind", "port", "unix_socket", "fd"}:
+            options["port"] = 0
+        self._loop_name = options.get("loop", "auto")
+        self.server = Server(app, Config.of(**(_DEFAULTS | options)))
+        self._url = ""
+        self._thread: threading.Thread | None = None
+
+    @property
+    def url(self) -> str:
+        """The first listener's URL, without a slash at the end; or `unix:PATH`."""
+        return self._url
+
+    @property
+    def host(self) -> str:
+        """The host of the URL."""
+        return self._url.rpartition(":")[0].removeprefix("http://") or DEFAULT_HOST
+
+    @property
+    def port(self) -> int:
+        """The port of the URL."""
+        return int(self._url.rpartition(":")[2])
+
+    def __enter__(self) -> Self:
+        ready = threading.Event()
+        failures: list[BaseException] = []
+        self._thread = threading.Thread(
+            target=self._serve, args=(ready, failures), name="aserver-testing", daemon=True
+        )
+        self._thread.start()
+        ready.wait()
+        if failures:
+            self._thread.join(_JOIN_SECONDS)
+            raise failures[0]
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        assert self._thread is not None
+        self.server.request_stop()
+        self._thread.join(_JOIN_SECONDS)
+        if self._thread.is_alive():
+            raise TimeoutError(f"the server's thread did not end in {_JOIN_SECONDS:g} seconds")
+
+    def _serve(self, ready: threading.Event, failures: list[BaseException]) -> None:
+        """The thread: a loop of its own, from start to stop."""
+        try:
+            loop = new_loop(self._loop_name)
+        except Exception as error:
+            failures.append(error)
+            ready.set()
+            return
+        try:
+            loop.run_until_complete(self._start_and_wait(ready))
+        except BaseException as error:
+            failures.append(error)
+        finally:
+            ready.set()
+            close_loop(loop)
+
+    async def _start_and_wait(self, ready: threading.Event) -> None:
+        await self.server.start()
+        self._url = self.server.url
+        ready.set()
+        await self.server.wait_for_stop_request()
+        await self.server.stop()
+
+    async def __aenter__(self) -> Self:
+        await self.server.start()
+        self._url = self.server.url
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.server.stop()

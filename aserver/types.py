@@ -1,0 +1,255 @@
+"""The vocabulary of the project: ASGI types, the seams between the layers, and the errors.
+
+Everything may import this module; it imports nothing of ours. The seams are `Protocol` classes, so
+that each layer is tested against a fake of the next.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
+from typing import Any, Protocol
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+Headers = list[tuple[bytes, bytes]]
+Address = tuple[str, int | None]
+
+
+class ProtocolError(Exception):
+    """The peer broke the protocol or a limit.
+
+    Args:
+        status: The HTTP status that tells the peer what kind of mistake it was.
+        reason: One sentence that a person understands, for the response body and the log.
+    """
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(status, reason)
+        self.status = status
+        self.reason = reason
+
+
+class AppError(ValueError):
+    """The application sent a message that ASGI does not allow; raised out of its `send()`."""
+
+
+class ClientDisconnected(OSError):
+    """Raised by `send()` once the client is gone (ASGI HTTP & WebSocket 2.4, "Disconnected
+    Client").
+
+    An application may let it pass: the server catches it and does not log it as an error.
+    """
+
+
+class ServerError(Exception):
+    """The server cannot start or go on. `exit_code` is what the command line exits with."""
+
+    exit_code = 1
+
+
+class Request:
+    """A parsed and accepted request head, the same for every protocol version.
+
+    `target` is as received (RFC 9112 section 3.2), `headers` have lower-case names in the order
+    received. `content_length` is None for a body whose length is not known beforehand; a request
+    without a body has 0.
+    """
+
+    __slots__ = (
+        "content_length",
+        "expects_continue",
+        "headers",
+        "http_version",
+        "keep_alive",
+        "method",
+        "target",
+        "upgrade",
+    )
+
+    def __init__(
+        self,
+        method: str,
+        target: bytes,
+        http_version: str,
+        headers: Headers,
+        content_length: int | None = 0,
+        keep_alive: bool = True,
+        expects_continue: bool = False,
+        upgrade: bytes = b"",
+    ) -> None:
+        self.method = method
+        self.target = target
+        self.http_version = http_version
+        self.headers = headers
+        self.content_length = content_length
+        self.keep_alive = keep_alive
+        self.expects_continue = expects_continue
+        self.upgrade = upgrade
+
+    def __repr__(self) -> str:
+        return f"<Request {self.method} {self.target!r} HTTP/{self.http_version}>"
+
+
+class Head(Protocol):
+    """A checked response head; `aserver.engines.fields.ResponseHead` is the one implementation."""
+
+    status: int
+    block: bytes
+    bodyless: bool
+    content_length: int | None
+    flags: int
+
+
+class Receiver(Protocol):
+    """A cycle, seen from an engine: it takes what the peer sends for one request."""
+
+    def start(self) -> None:
+        """It is this request's turn: run the application."""
+
+    def feed(self, data: bytes) -> None:
+        """Take a piece of the request body. Never blocks; credit goes back by `Engine.consumed`."""
+
+    def feed_eof(self) -> None:
+        """The request body is complete."""
+
+    def lost(self) -> None:
+        """The peer is gone, or its request is broken: nothing comes, nothing can be sent."""
+
+    def resume(self) -> None:
+        """`Engine.respond` returned False before; now there is room again."""
+
+
+class ParserEvents(Protocol):
+    """Who takes what an HTTP/1 parser finds: the HTTP/1 engine."""
+
+    def on_head(self, method: bytes, target: bytes, version: str, headers: Headers) -> None:
+        """A request line and its header fields, names in lower case."""
+
+    def on_body(self, data: bytes) -> None:
+        """A piece of the body, without any framing."""
+
+    def on_end(self) -> None:
+        """The request is complete, trailers (which are dropped) included."""
+
+
+class Parser(Protocol):
+    """An HTTP/1 parser: bytes in, `ParserEvents` out."""
+
+    def feed(self, data: bytes) -> None:
+        """Parse bytes (never empty). Raises ProtocolError for what is no HTTP/1."""
+
+    def close(self) -> None:
+        """Let go of the events' receiver."""
+
+
+class Engine(Protocol):
+    """One protocol on one connection, seen from the connection and the cycles. It never awaits."""
+
+    @property
+    def mid_head(self) -> bool:
+        """Whether a request head has arrived in part."""
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes from the peer. Raises ProtocolError, after which only `refuse` makes sense."""
+
+    def feed_eof(self) -> bool:
+        """The peer sends no more. Returns True while there is still something to answer."""
+
+    def respond(self, cycle: Receiver, head: Head | None, body: bytes, more: bool) -> bool:
+        """Send a part of a response, `head` with the first. False: wait for `resume()`."""
+
+    def inform(self, cycle: Receiver, status: int, headers: Headers) -> None:
+        """Send an interim (1xx) response."""
+
+    def consumed(self, cycle: Receiver, size: int) -> None:
+        """The application took `size` bytes of request body: the peer may send as many again."""
+
+    def abort(self, cycle: Receiver) -> None:
+        """The response cannot be completed: break it so that the peer sees that it is broken."""
+
+    def refuse(self, error: ProtocolError) -> None:
+        """Answer the peer's mistake, then close."""
+
+    def resume(self) -> None:
+        """The transport takes bytes again."""
+
+    def drain(self) -> None:
+        """Close behind the last response that is owed."""
+
+    def lost(self) -> None:
+        """The transport is closed: tell every cycle and let go of everything."""
+
+
+class Sink(Protocol):
+    """The connection, seen from an engine."""
+
+    write_paused: bool
+
+    def write(self, data: bytes, /) -> None:
+        """Send bytes: the transport's own method in production, a list's `append` in a test."""
+
+    def writelines(self, data: Sequence[bytes], /) -> None:
+        """Send several pieces without joining them."""
+
+    def on_request(self, engine: Engine, request: Request) -> Receiver:
+        """A request head was accepted; returns who takes its body. The engine starts it."""
+
+    def on_idle(self) -> None:
+        """Everything received is answered; the connection waits for the next request."""
+
+    def on_drain(self) -> None:
+        """The response is out, the rest of its request is being read and thrown away."""
+
+    def pause_reading(self) -> None:
+        """Take no more bytes from the peer for now."""
+
+    def resume_reading(self) -> None:
+        """Take bytes from the peer again."""
+
+    def close(self) -> None:
+        """Send what is buffered, then close."""
+
+    def linger(self) -> None:
+        """Close our side, then read and throw away what the peer still sends for a short time."""
+
+    def abort(self, *, reset: bool = False) -> None:
+        """Close at once; with `reset`, so that the peer sees an error and not an end."""
+
+
+class Defaults(Protocol):
+    """What every response head of a worker has in common."""
+
+    date_line: bytes
+    server_line: bytes
+    default_lines: bytes
+
+
+class Expiring(Protocol):
+    """Something with a deadline; see `aserver.limits`."""
+
+    deadline: float
+
+    def expire(self) -> None:
+        """The deadline has passed."""
+
+
+class Connected(Expiring, Protocol):
+    """A connection, seen from the server."""
+
+    def drain(self) -> None:
+        """Finish what is in progress, then close; at once when idle."""
+
+    def abort(self, *, reset: bool = False) -> None:
+        """Close now."""
+
+
+class Running(Expiring, Protocol):
+    """A call of the application, seen from the server."""
+
+    def cancel(self) -> None:
+        """End it."""
+
+
+HeaderPairs = Iterable[Sequence[bytes]]
