@@ -5,7 +5,11 @@ import os
 import sys
 import traceback
 
+from .logs import one_line
 from .types import ASGIApplication, ServerError
+
+# A module that calls sys.exit() has failed, too: its exit code, perhaps 0, must not become ours.
+_ANYTHING = (Exception, SystemExit)
 
 
 class AppImportError(ServerError):
@@ -34,32 +38,28 @@ def load_app(path: str, *, app_dir: str = ".", factory: bool = False) -> ASGIApp
         AppImportError: It cannot be imported, or is no application.
     """
     module_name, _, attributes = path.partition(":")
-    if not module_name or not attributes:
+    if not module_name or not attributes or module_name.startswith("."):
         raise AppImportError(
             f"{path!r} does not name an application; it must look like MODULE:OBJECT"
         )
     directory = os.path.abspath(app_dir)
-    if directory not in sys.path:
+    if sys.path[:1] != [directory]:
         sys.path.insert(0, directory)
     found: object = _import(module_name, path, directory)
     for name in attributes.split("."):
-        try:
-            found = getattr(found, name)
-        except AttributeError:
-            raise AppImportError(
-                f"cannot import {path!r}: {_name(found)} has no {name!r}"
-            ) from None
+        found = _attribute(found, name, path)
     if factory:
         if not callable(found):
             raise AppImportError(f"{path!r} is not a factory (--factory): it cannot be called")
         try:
             found = found()
-        except Exception as error:
+        except _ANYTHING as error:
             raise AppImportError(
-                f"the factory {path!r} raised {_say(error)}", _details(error)
+                f"the factory {path!r} raised {one_line(error)}", _details(error)
             ) from error
     if not callable(found):
-        raise AppImportError(f"{path!r} is not an application: it cannot be called")
+        what = f"what {path!r} returned" if factory else repr(path)
+        raise AppImportError(f"{what} is not an application: it cannot be called")
     return found
 
 
@@ -72,12 +72,27 @@ def _import(module_name: str, path: str, directory: str) -> object:
                 f"cannot import {path!r}: there is no module {error.name!r} "
                 f"(looked in {directory} first)"
             ) from None
-        raise AppImportError(f"cannot import {path!r}: {_say(error)}", _details(error)) from error
-    except Exception as error:
-        raise AppImportError(f"cannot import {path!r}: {_say(error)}", _details(error)) from error
+        raise AppImportError(
+            f"cannot import {path!r}: {one_line(error)}", _details(error)
+        ) from error
+    except _ANYTHING as error:
+        raise AppImportError(
+            f"cannot import {path!r}: {one_line(error)}", _details(error)
+        ) from error
 
 
-def _details(error: Exception) -> str:
+def _attribute(found: object, name: str, path: str) -> object:
+    try:
+        return getattr(found, name)
+    except AttributeError:
+        raise AppImportError(f"cannot import {path!r}: {_name(found)} has no {name!r}") from None
+    except _ANYTHING as error:  # a module's or an object's own __getattr__
+        raise AppImportError(
+            f"cannot import {path!r}: {one_line(error)}", _details(error)
+        ) from error
+
+
+def _details(error: BaseException) -> str:
     """The traceback without the frames of this module and of the import machinery."""
     ours = (__file__, importlib.__file__)
     trace = traceback.TracebackException.from_exception(error)
@@ -88,10 +103,6 @@ def _details(error: Exception) -> str:
     ]
     trace.stack = traceback.StackSummary.from_list(kept)
     return "".join(trace.format())
-
-
-def _say(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
 
 
 def _name(found: object) -> str:

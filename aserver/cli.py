@@ -4,7 +4,9 @@ Each way to fail has an exit code of its own and one line on standard error; see
 """
 
 import atexit
+import contextlib
 import os
+import signal
 import sys
 import threading
 from collections.abc import Sequence
@@ -15,7 +17,8 @@ from .app import AppImportError, load_app
 from .config import Config, ConfigError
 from .logs import set_up_logging
 from .options import Settings, load, to_toml
-from .server import run
+from .server import choose_parser, run
+from .sockets import targets
 from .types import ServerError
 
 EXIT_CODES = {
@@ -27,6 +30,10 @@ EXIT_CODES = {
     5: "cannot listen on an address",
     6: "a file descriptor is not a listening socket",
 }
+
+# For threads of the application to end after everything else has; those of idle executors do at
+# once.
+_THREADS_SECONDS = 1.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,6 +60,8 @@ def _act(settings: Settings) -> int:
             "which application? Name it as MODULE:OBJECT, as in: aserver mysite.asgi:application"
         )
     if settings.action == "check-config":
+        targets(config.bind)
+        choose_parser(config.http.http)
         load_app(process.app, app_dir=process.app_dir, factory=process.factory)
         print("The configuration is good, and the application can be imported.")
         return 0
@@ -63,7 +72,8 @@ def _act(settings: Settings) -> int:
 
 def _with_access_log(config: Config) -> Config:
     """On the command line the access log is on unless it is switched off, as with Daphne."""
-    if config.log.access_log is None and config.log.verbosity > 0:
+    # There is no sys.stdout if the process was started with its standard output closed.
+    if config.log.access_log is None and config.log.verbosity > 0 and sys.stdout is not None:
         return replace(config, log=replace(config.log, access_log="-"))
     return config
 
@@ -76,21 +86,26 @@ def _fail(code: int, error: Exception) -> int:
 def entrypoint() -> NoReturn:
     """The console script."""
     code = main()
+    # Asked once more while it leaves: there is nothing left to ask for.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     _exit_in_bounded_time(code)
 
 
 def _exit_in_bounded_time(code: int) -> NoReturn:
     """Exit even if application code is stuck in a thread: the interpreter would wait for it."""
-    stuck = [
-        thread
-        for thread in threading.enumerate()
-        if not thread.daemon and thread is not threading.current_thread()
-    ]
-    for thread in stuck:
-        thread.join(timeout=0.1)
-    if not any(thread.is_alive() for thread in stuck):
-        sys.exit(code)
-    atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    watchdog = threading.Timer(_THREADS_SECONDS, _exit_now, (code,))
+    watchdog.daemon = True
+    watchdog.start()
+    # The interpreter runs these when the threads have ended, last registered first.
+    atexit.register(watchdog.cancel)
+    sys.exit(code)
+
+
+def _exit_now(code: int) -> None:
+    """What the interpreter would do, but for the waiting."""
+    with contextlib.suppress(Exception):
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(code)

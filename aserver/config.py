@@ -5,11 +5,14 @@ documentation are all generated from the fields below (see `aserver.options`). N
 sets up logging or imports an application.
 """
 
+import re
 from dataclasses import Field, dataclass, field, fields
 from typing import Any, ClassVar
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8000
+
+_INT_MAX = 2**31 - 1  # more is not a number to C, and so to the kernel
 
 
 class ConfigError(ValueError):
@@ -28,6 +31,7 @@ class Option:
         choices: The values allowed, if they are few.
         constants: Further flags that set a fixed value, as `--no-server-name` sets "".
         octal: Written in octal, as file modes are.
+        ascii: Printable ASCII only, as in a header.
         minimum: The smallest number allowed.
         maximum: The largest.
     """
@@ -39,8 +43,9 @@ class Option:
     choices: tuple[str, ...] = ()
     constants: tuple[tuple[str, Any, str], ...] = ()
     octal: bool = False
-    minimum: float | None = None
-    maximum: float | None = None
+    ascii: bool = False
+    minimum: float = 0
+    maximum: float = _INT_MAX
 
     @property
     def long(self) -> str:
@@ -126,6 +131,7 @@ class Http:
         "-s",
         "--server-name",
         metavar="NAME",
+        ascii=True,
         constants=(("--no-server-name", "", "Send no Server header."),),
         help="Value of the Server header where the application sets none.",
     )
@@ -133,7 +139,7 @@ class Http:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Deadlines; 0 switches one off."""
+    """Deadlines; 0 switches one off, except for `graceful_timeout`, where it is no time at all."""
 
     header_timeout: float = option(
         15.0,
@@ -292,7 +298,7 @@ class Declaration:
         return isinstance(self.default, tuple)
 
     @property
-    def kind(self) -> type:
+    def kind(self) -> type[Any]:
         """The type of (one of) its values."""
         if self.many:
             return str
@@ -305,37 +311,63 @@ class Declaration:
         kind = self.kind
         try:
             if kind is bool:
-                return _truth[text.strip().lower()]
+                return _TRUTH[text.strip().lower()]
             if kind is int:
                 return int(text, 8 if self.option.octal else 10)
             return kind(text)
         except (ValueError, KeyError):
-            raise ConfigError(f"{self.label}: {text!r} is not {_KINDS[kind]}") from None
+            raise self._wrong(text) from None
 
     def checked(self, value: Any) -> Any:
         """A value of the right type and in range, or ConfigError."""
-        kind = self.kind
+        if value is None and self.default is None:
+            return None
         if self.many:
-            value = (value,) if isinstance(value, str) else tuple(value)
-        elif kind is float and type(value) is int:
-            value = float(value)
-        values = value if self.many else () if value is None and self.default is None else (value,)
-        for each in values:
-            if type(each) is not kind:
-                raise ConfigError(f"{self.label}: {each!r} is not {_KINDS[kind]}")
-            self._check_range(each)
-        return value
+            values = (value,) if isinstance(value, str) else value
+            if not isinstance(values, list | tuple):
+                raise self._wrong(value)
+            return tuple(self._checked(each) for each in values)
+        return self._checked(value)
 
-    def _check_range(self, value: Any) -> None:
-        declared = self.option
-        if declared.choices and value not in declared.choices:
-            raise ConfigError(
-                f"{self.label}: {value!r} is not one of {', '.join(declared.choices)}"
-            )
-        if declared.minimum is not None and not value >= declared.minimum:
-            raise ConfigError(f"{self.label}: {value} is less than {declared.minimum}")
-        if declared.maximum is not None and not value <= declared.maximum:
-            raise ConfigError(f"{self.label}: {value} is more than {declared.maximum}")
+    def _checked(self, value: Any) -> Any:
+        kind = self.kind
+        if type(value) is not kind and not (kind is float and type(value) is int):
+            raise self._wrong(value)
+        if kind is str:
+            self._check_text(value)
+        elif kind is not bool:
+            self._check_range(value)
+        return kind(value)
+
+    def _check_text(self, text: str) -> None:
+        option = self.option
+        if option.choices and text not in option.choices:
+            raise ConfigError(f"{self.label}: {text!r} is not one of {', '.join(option.choices)}")
+        if _UNTEXT.search(text) or (option.ascii and not text.isascii()):
+            raise ConfigError(f"{self.label}: {text!r} has characters that are not allowed")
+
+    def _check_range(self, number: float) -> None:
+        option = self.option
+        # So written that a NaN is refused.
+        if not number >= option.minimum:
+            raise ConfigError(f"{self.label}: {number} is not {self.show(option.minimum)} or more")
+        if not number <= option.maximum:
+            shown = self.show(number)
+            raise ConfigError(f"{self.label}: {shown} is more than {self.show(option.maximum)}")
+
+    def _wrong(self, value: object) -> ConfigError:
+        kind = "an octal number" if self.option.octal else _KINDS[self.kind]
+        return ConfigError(f"{self.label}: {value!r} is not {kind}")
+
+    def show(self, value: Any) -> str:
+        """A value as a person would type it."""
+        if value is None or value == ():
+            return ""
+        if self.option.octal:
+            return f"{value:o}"
+        if isinstance(value, bool):
+            return str(value).lower()
+        return f"{value:.15g}" if isinstance(value, float) else str(value)
 
     @property
     def label(self) -> str:
@@ -344,7 +376,9 @@ class Declaration:
 
 
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
-_truth = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(
+# Control characters, and what Python makes of bytes that are no UTF-8.
+_UNTEXT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_TRUTH = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(
     ("0", "false", "no", "off"), False
 )
 

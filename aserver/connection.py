@@ -21,12 +21,13 @@ from .limits import (
     HALF_CLOSE_SECONDS,
     HEAD,
     IDLE,
+    NEW,
     WRITE_HIGH_WATER,
     WRITING,
     Phase,
 )
 from .logs import peer_log
-from .scope import http_scope
+from .scope import Facts, http_scope
 from .types import Address, Engine, ProtocolError, Receiver, Request
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # struct linger: on, zero seconds
@@ -37,11 +38,9 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "__weakref__",
-        "_client",
         "_context",
         "_engine",
-        "_scheme",
-        "_server",
+        "_facts",
         "_transport",
         "_unsent",
         "deadline",
@@ -55,14 +54,13 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self.phase: Phase = IDLE
+        self.phase: Phase = NEW
         self.deadline = inf
         self.write_paused = False
         self._unsent = 0  # bytes that waited for the peer when the deadline was last looked at
-        self._scheme = "http"
 
     def __repr__(self) -> str:
-        return f"<Connection {self._client} {self.phase.name} {self._engine!r}>"
+        return f"<Connection {self._peer} {self.phase.name} {self._engine!r}>"
 
     # From the transport
 
@@ -75,11 +73,13 @@ class Connection(asyncio.Protocol):
         self.pause_reading = transport.pause_reading
         self.resume_reading = transport.resume_reading
         transport.set_write_buffer_limits(WRITE_HIGH_WATER)
-        self._client, self._server = _addresses(transport)
+        client, server = _addresses(transport)
+        self._facts = Facts("http", client, server, context.root_path)
         self._engine: Engine = H1(self, context, context.parser)
         context.connections.add(self)
-        # Who connects and sends nothing is given as long as a request's head.
-        self.deadline = context.now + context.seconds[HEAD]
+        self.deadline = context.now + context.seconds[NEW]
+        if context.draining:
+            self._engine.drain()
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -87,7 +87,7 @@ class Connection(asyncio.Protocol):
         except ProtocolError as error:
             peer_log.info("Refused a request from %s: %s", self._peer, error.reason)
             self._engine.refuse(error)
-        if self.phase is IDLE and self._engine.mid_head:
+        if (self.phase is IDLE or self.phase is NEW) and self._engine.mid_head:
             self._enter(HEAD)
 
     def eof_received(self) -> bool:
@@ -95,6 +95,7 @@ class Connection(asyncio.Protocol):
         if self._engine.feed_eof():
             self.deadline = self._context.now + HALF_CLOSE_SECONDS
             return True
+        self._enter(CLOSING)  # the transport closes by itself
         return False
 
     def pause_writing(self) -> None:
@@ -123,17 +124,16 @@ class Connection(asyncio.Protocol):
 
     def on_request(self, engine: Engine, request: Request) -> Receiver:
         context = self._context
-        self.phase = ACTIVE
-        self.deadline = inf
-        scope = http_scope(
-            request, self._scheme, self._client, self._server, context.root_path, context.state
-        )
-        return HttpCycle(context, engine, request, scope, self._client)
+        if self.phase is not WRITING:  # an earlier response may be waiting for the peer to read
+            self.phase = ACTIVE
+            self.deadline = inf
+        scope = http_scope(request, self._facts, context.state)
+        return HttpCycle(context, engine, request, scope, self._facts.client)
 
     def on_idle(self) -> None:
         context = self._context
-        self.phase = IDLE
-        self.deadline = context.now + context.seconds[IDLE]
+        self.phase = WRITING if self.write_paused else IDLE
+        self.deadline = context.now + context.seconds[self.phase]
 
     def on_drain(self) -> None:
         self._enter(DRAINING)
@@ -161,10 +161,14 @@ class Connection(asyncio.Protocol):
 
     # From the server
 
-    def drain(self) -> None:
-        """Finish what is in progress, then close; at once when idle."""
+    def drain(self, *, patient: bool = False) -> None:
+        """Finish what is in progress, then close; at once when idle.
+
+        With `patient`, who has just connected may still send its first request.
+        """
         self._engine.drain()
-        if self.phase is IDLE and not self._engine.mid_head and not self._has_unread_bytes():
+        idle = self.phase is IDLE or (self.phase is NEW and not patient)
+        if idle and not self._engine.mid_head and not self._has_unread_bytes():
             self.close()
 
     def expire(self) -> None:
@@ -176,8 +180,11 @@ class Connection(asyncio.Protocol):
             error = ProtocolError(408, "the request head did not arrive in time (--header-timeout)")
             peer_log.info("Closed %s: %s", self._peer, error.reason)
             self._engine.refuse(error)
-        elif self.phase is IDLE and self._has_unread_bytes():
+        elif (self.phase is IDLE or self.phase is NEW) and self._has_unread_bytes():
             self.deadline = self._context.now + 1  # its next request is in the kernel already
+        elif self.phase is ACTIVE:
+            self.deadline = inf
+            self._engine.hang_up()
         elif self.phase is CLOSING:
             self._transport.abort()
         else:
@@ -203,7 +210,8 @@ class Connection(asyncio.Protocol):
 
     @property
     def _peer(self) -> str:
-        return f"{self._client[0]}:{self._client[1]}" if self._client else "a unix socket"
+        client = self._facts.client
+        return f"{client[0]}:{client[1]}" if client else "a unix socket"
 
 
 def _addresses(transport: asyncio.Transport) -> tuple[Address | None, Address | None]:

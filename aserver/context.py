@@ -3,9 +3,8 @@ and the configuration, flattened so that the hot path reads one attribute.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextvars import Context as TaskContext
-from functools import partial
 from math import inf
 from time import gmtime, time
 from typing import Any
@@ -15,7 +14,7 @@ from .limits import DRAIN_SECONDS, Clock, seconds_or_never
 from .logs import AccessLog
 from .types import ASGIApplication, Connected, Parser, ParserEvents, Running
 
-CreateTask = Callable[..., asyncio.Task[None]]
+NewTask = Callable[..., asyncio.Task[None]]
 
 TICK = 1.0  # seconds
 
@@ -38,11 +37,13 @@ class Context:
         "app",
         "close_seconds",
         "connections",
-        "create_task",
         "cycles",
         "date_line",
         "default_lines",
+        "draining",
+        "last_lines",
         "loop",
+        "new_task",
         "now",
         "parser",
         "quiet",
@@ -68,11 +69,9 @@ class Context:
         limits = config.limits
         self.app = app
         self.loop = loop
-        # asyncio.Task made directly costs a quarter less than through the loop, which matters once
-        # a request; a loop with a task factory of its own is asked.
-        self.create_task: CreateTask = (
-            loop.create_task if loop.get_task_factory() else partial(asyncio.Task, loop=loop)
-        )
+        # A task made directly costs a quarter less than through the loop, once a request. A loop
+        # that has a task factory is asked, though.
+        self.new_task: NewTask = _ask_loop if loop.get_task_factory() else asyncio.Task
         self.parser = parser
         self.task_context = task_context
         self.root_path = config.http.root_path
@@ -83,6 +82,7 @@ class Context:
         self.quiet: asyncio.Future[None] | None = None  # set by `settled`
         self.response_seconds = seconds_or_never(limits.http_timeout)
         self.close_seconds = seconds_or_never(limits.application_close_timeout)
+        self.draining = False  # the server is stopping: whoever is here gets what it asked for
         write = seconds_or_never(limits.write_timeout)
         # Indexed by Phase.
         self.seconds = (
@@ -92,12 +92,14 @@ class Context:
             write,
             DRAIN_SECONDS,
             write,
+            # Who connects and sends nothing is given as long as a request's head.
+            seconds_or_never(limits.header_timeout),
         )
         name = config.http.server_name
         self.server_line = f"server: {name}\r\n".encode("latin-1") if name else b""
         self._clock = Clock(wall, tick)
         self.now = 0.0
-        self.date_line = self.default_lines = b""
+        self.date_line = self.default_lines = self.last_lines = b""
         self.set_date(time())
 
     def advance(self, wall: float) -> float:
@@ -124,6 +126,13 @@ class Context:
         """Prepare the lines that every response has."""
         self.date_line = f"date: {imf_date(timestamp)}\r\n".encode("ascii")
         self.default_lines = self.date_line + self.server_line
+        self.last_lines = self.default_lines + b"\r\n"
+
+
+def _ask_loop(
+    coro: Coroutine[Any, Any, None], *, loop: asyncio.AbstractEventLoop, **options: Any
+) -> asyncio.Task[None]:
+    return loop.create_task(coro, **options)
 
 
 def imf_date(timestamp: float) -> str:

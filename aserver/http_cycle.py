@@ -10,11 +10,14 @@ from enum import Enum
 from math import inf
 
 from .context import Context
-from .engines.fields import ResponseHead, reason_phrase
+from .engines.fields import ResponseHead, reason_phrase, response_head
 from .logs import app_log
 from .types import Address, AppError, ClientDisconnected, Engine, Message, Request, Scope
 
 Waiters = list[asyncio.Future[None]] | None
+
+# How long a `send()` to a client that left waits for the application's own listener to act.
+_TELL_SECONDS = 0.05
 
 # A server-made answer ends the connection: the application's state is unknown (ASGI, "Error
 # Handling").
@@ -27,6 +30,7 @@ class Receiving(Enum):
     OPEN = "more is on its way"
     RECEIVED = "all has arrived"
     DELIVERED = "the application has it all"
+    HUNG_UP = "the client has closed its side"
 
 
 class Sending(Enum):
@@ -40,7 +44,7 @@ class Sending(Enum):
 
 
 # An enum's attribute look-up is a call in Python 3.11.
-OPEN, RECEIVED, DELIVERED = Receiving
+OPEN, RECEIVED, DELIVERED, HUNG_UP = Receiving
 AWAITED, HELD, STREAMING, COMPLETE, DISCONNECTED = Sending
 
 
@@ -50,7 +54,6 @@ class HttpCycle:
     __slots__ = (
         "__weakref__",
         "_body",
-        "_buffered",
         "_context",
         "_engine",
         "_head",
@@ -59,14 +62,18 @@ class HttpCycle:
         "_receiving",
         "_sending",
         "_task",
+        "_told_readers",
         "_writers",
         "client",
         "deadline",
         "request",
         "scope",
         "sent",
-        "status",
     )
+
+    # Set by http.response.start: the head, and what its content-length still promises.
+    _head: ResponseHead
+    _left: int | None
 
     def __init__(
         self,
@@ -81,15 +88,10 @@ class HttpCycle:
         self.request = request
         self.scope = scope
         self.client = client
-        self.deadline = inf
-        self.status = 0
         self.sent = 0  # body bytes
-        self._head: ResponseHead | None = None
-        self._left: int | None = None  # what the content-length still promises
-        self._receiving = OPEN
+        self._receiving = OPEN if request.content_length != 0 else RECEIVED
         self._sending = AWAITED
         self._body: list[bytes] = []
-        self._buffered = 0
         self._readers: Waiters = None  # each receive() that waits
         self._writers: Waiters = None  # each send() that waits
         self._task: asyncio.Task[None] | None = None
@@ -98,7 +100,7 @@ class HttpCycle:
         request = self.request
         return (
             f"<HttpCycle {request.method} {request.target!r} receiving={self._receiving.name} "
-            f"sending={self._sending.name} status={self.status} sent={self.sent}>"
+            f"sending={self._sending.name} sent={self.sent}>"
         )
 
     # Seen from the engine
@@ -108,8 +110,11 @@ class HttpCycle:
         context = self._context
         context.cycles.add(self)
         self.deadline = context.now + context.response_seconds
-        self._task = context.create_task(
-            self._run(), name="aserver.http", context=context.task_context.copy()
+        self._task = context.new_task(
+            self._run(),
+            loop=context.loop,
+            name="aserver.http",
+            context=context.task_context.copy(),
         )
 
     def feed(self, data: bytes) -> None:
@@ -141,15 +146,26 @@ class HttpCycle:
         self._sending = DISCONNECTED
         self._body = []
         self.deadline = self._context.now + self._context.close_seconds
+        self._told_readers = bool(self._readers)
         self._readers = _woken(self._readers)
         self._writers = _woken(self._writers)
+
+    def hung_up(self) -> None:
+        """The client sends no more and may be gone: say so, but it can be answered still."""
+        self._receiving = HUNG_UP
+        self.deadline = self._context.now + self._context.close_seconds
+        self._readers = _woken(self._readers)
 
     # Seen from the application
 
     async def receive(self) -> Message:
         """ASGI `receive()`: the request body, then `http.disconnect`."""
         while True:
-            if self._sending is COMPLETE or self._sending is DISCONNECTED:
+            if (
+                self._sending is COMPLETE
+                or self._sending is DISCONNECTED
+                or self._receiving is HUNG_UP
+            ):
                 return {"type": "http.disconnect"}
             if self._body or self._receiving is RECEIVED:
                 return self._take_body()
@@ -182,23 +198,20 @@ class HttpCycle:
         except KeyError:
             raise AppError("a message must have a 'type'") from None
         sending = self._sending
-        if kind == "http.response.body":
-            if sending is HELD or sending is STREAMING:
-                more = message.get("more_body", False)
-                if not self._send_body(message.get("body", b""), more) and more:
-                    await self._drained()
-                return
+        if kind == "http.response.body" and (sending is HELD or sending is STREAMING):
+            more = message.get("more_body", False)
+            if not self._send_body(message.get("body", b""), more) and more:
+                await self._drained()
         elif kind == "http.response.start" and sending is AWAITED:
             if "status" not in message:
                 raise AppError("http.response.start must have a 'status'")
             headers = message.get("headers", ())
-            self._head = ResponseHead(message["status"], headers, self.request.method)
+            self._head = response_head(message["status"], headers, self.request.method)
             self._sending = HELD
-            return
-        if sending is DISCONNECTED:
-            raise ClientDisconnected("the client has disconnected")
-        # The ASGI specification: what comes after the end of the response is ignored.
-        if sending is not COMPLETE:
+        elif sending is DISCONNECTED:
+            await self._disconnected()
+        elif sending is not COMPLETE:
+            # (The ASGI specification: what comes after the end of the response is ignored.)
             raise AppError(f"the message {kind!r} is not allowed now: {sending.value}")
 
     def _send_body(self, body: bytes, more: bool) -> bool:
@@ -206,12 +219,10 @@ class HttpCycle:
         if type(body) is not bytes:
             body = _as_bytes(body)
         head = self._head
-        assert head is not None
         first = None
         if self._sending is HELD:
             first = head
             self._sending = STREAMING
-            self.status = head.status
             self._left = head.content_length
             self.deadline = inf
         if head.bodyless:
@@ -227,15 +238,14 @@ class HttpCycle:
 
     def _complete(self) -> None:
         """The response ends here, whether as it should or not."""
+        self._sending = COMPLETE
         if self._context.access_log is not None:
             self._log_access()
-        self._sending = COMPLETE
         if self._body:
             self._engine.consumed(self, sum(map(len, self._body)))
             self._body = []
-        if self._readers is not None:
+        if self._readers or self._writers:
             self._readers = _woken(self._readers)
-        if self._writers is not None:
             self._writers = _woken(self._writers)
 
     def _break_length(self, first: ResponseHead | None, body: bytes) -> None:
@@ -260,7 +270,18 @@ class HttpCycle:
             self._writers = []
         await self._wait(self._writers)
         if self._sending is DISCONNECTED:
-            raise ClientDisconnected("the client has disconnected")
+            await self._disconnected()
+
+    async def _disconnected(self) -> None:
+        """Raise ClientDisconnected, but let a task that waits in `receive()` hear of it first.
+
+        Frameworks that listen there, as Django does, cancel the sender and clean up behind it; an
+        exception out of `send()` in the same moment would take another, rougher way.
+        """
+        if self._told_readers:
+            self._told_readers = False
+            await asyncio.sleep(_TELL_SECONDS)
+        raise ClientDisconnected("the client has disconnected")
 
     async def _wait(self, waiters: list[asyncio.Future[None]]) -> None:
         """Each waiter has a future of its own: one may be cancelled."""
@@ -275,7 +296,7 @@ class HttpCycle:
             await self._context.app(self.scope, self.receive, self.send)
             if self._sending is not COMPLETE:
                 self._returned()
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, GeneratorExit):  # the latter: its loop was closed
             raise
         except BaseException as error:
             self._failed(error)
@@ -304,7 +325,7 @@ class HttpCycle:
     def _give_up(self, status: int) -> None:
         """Answer in the application's place, or break what it began."""
         if self._sending is AWAITED or self._sending is HELD:
-            self._head = ResponseHead(status, _PLAIN_CLOSE, self.request.method)
+            self._head = response_head(status, _PLAIN_CLOSE, self.request.method)
             self._sending = HELD
             self._send_body(reason_phrase(status).encode("ascii"), False)
         elif self._sending is STREAMING:
@@ -323,7 +344,8 @@ class HttpCycle:
 
     def expire(self) -> None:
         """The application has taken too long: to respond, or to end after its client left."""
-        if self._sending is AWAITED or self._sending is HELD:
+        silent = self._sending is AWAITED or self._sending is HELD
+        if silent and self._receiving is not HUNG_UP:
             app_log.warning("The application did not respond in time (--http-timeout): %s", self)
             self._give_up(503)
             self.deadline = self._context.now + self._context.close_seconds
@@ -339,7 +361,7 @@ class HttpCycle:
         log = self._context.access_log
         if log is not None:
             request = self.request
-            log.http(self.client, request.method, request.target, self.status, self.sent)
+            log.http(self.client, request.method, request.target, self._head.status, self.sent)
 
 
 def _woken(waiters: Waiters) -> Waiters:

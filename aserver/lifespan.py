@@ -2,16 +2,28 @@
 
 import asyncio
 from contextvars import Context as TaskContext
+from enum import Enum
 from typing import Any
 
-from .logs import app_log
+from .logs import app_log, one_line
 from .types import AppError, ASGIApplication, Message, ServerError
+
+# For the call to return by itself after its last message, and then once more to end when cancelled.
+_END_SECONDS = 1.0
 
 
 class LifespanError(ServerError):
     """The application could not start."""
 
     exit_code = 4
+
+
+class Stage(Enum):
+    """Which events the application has taken."""
+
+    CALLED = "none yet"
+    STARTUP = "lifespan.startup"
+    SHUTDOWN = "lifespan.shutdown"
 
 
 class Lifespan:
@@ -28,11 +40,11 @@ class Lifespan:
         self._app = app
         self._mode = mode
         self._task_context = task_context
+        self._stage = Stage.CALLED
         self._task: asyncio.Task[None] | None = None
-        self._started: asyncio.Future[str] | None = None  # the message of a failure, "" for success
-        self._stopped: asyncio.Future[str] | None = None
+        self._started: asyncio.Future[str | None] | None = None  # a failure's message
+        self._stopped: asyncio.Future[str | None] | None = None
         self._stopping: asyncio.Event = asyncio.Event()
-        self._asked = False
         self._state: dict[str, Any] = {}
 
     @property
@@ -44,44 +56,45 @@ class Lifespan:
         """Start the application.
 
         Raises:
-            LifespanError: It reported `lifespan.startup.failed`, or does not support lifespan in
-            mode "on".
+            LifespanError: It reported `lifespan.startup.failed`, or, in mode "on", it raised or
+            does not support lifespan.
         """
         if self._mode == "off":
             return
         loop = asyncio.get_running_loop()
         self._started = loop.create_future()
         self._stopped = loop.create_future()
-        self._task = loop.create_task(
+        self._task = task = loop.create_task(
             self._run(), name="aserver.lifespan", context=self._task_context
         )
         try:
-            await _first(self._task, self._started)
+            await _first(task, self._started)
         except asyncio.CancelledError:
-            self._task.cancel()
+            task.add_done_callback(self._report)
+            await self._end_task(0)
             raise
         if not self._started.done():
-            self._unsupported()
-        elif failure := self._started.result():
-            await self._end_task()
-            raise LifespanError(f"the application failed to start: {failure}")
+            self._task = None
+            self._unsupported(_error(task))
+        elif (failure := self._started.result()) is not None:
+            await self._end_task(_END_SECONDS)
+            raise _failed(failure, _error(task))
+        else:
+            task.add_done_callback(self._report)
 
-    def _unsupported(self) -> None:
+    def _unsupported(self, error: BaseException | None) -> None:
         """The call ended, by a return or an exception, before start-up was complete."""
-        task, self._task = self._task, None
-        assert task is not None
-        error = None if task.cancelled() else task.exception()
-        if self._mode == "on":
-            said = f"{type(error).__name__}: {error}" if error else "it returned"
-            raise LifespanError(
-                f"the application does not support lifespan (--lifespan on): {said}"
-            ) from error
-        if self._asked and error is not None:
-            # The specification says to go on; but it took the event, so this is no mere lack of
-            # support.
+        if error is not None and self._stage is not Stage.CALLED:
+            # It took the event, so this is no mere lack of support. The specification says to go on
+            # all the same.
             app_log.error("The application raised in lifespan start-up", exc_info=error)
         else:
             app_log.debug("The application does not support lifespan: %r", error)
+        if self._mode == "on":
+            said = one_line(error) if error else "it returned"
+            raise LifespanError(
+                f"the application did not complete its lifespan start-up (--lifespan on): {said}"
+            )
 
     async def shutdown(self, timeout: float) -> None:
         """Tell the application that the server has stopped; wait `timeout` seconds at most."""
@@ -90,24 +103,31 @@ class Lifespan:
         self._stopping.set()
         assert self._stopped is not None
         await _first(self._task, self._stopped, timeout=timeout)
-        if self._stopped.done() and (failure := self._stopped.result()):
-            app_log.error("The application failed to shut down: %s", failure)
-        elif not self._stopped.done() and not self._task.done():
+        if self._stopped.done():
+            if (failure := self._stopped.result()) is not None:
+                app_log.error("The application failed to shut down: %s", failure)
+        elif not self._task.done():
             app_log.error(
                 "The application did not complete lifespan.shutdown in %g seconds", timeout
             )
-        await self._end_task()
+        await self._end_task(_END_SECONDS if self._stopped.done() else 0)
 
-    async def _end_task(self) -> None:
+    def _report(self, task: asyncio.Task[None]) -> None:
+        """The call has ended, at whatever time."""
+        if (error := _error(task)) is not None:
+            assert self._stopped is not None
+            told = self._stopped.done() and self._stopped.result() is not None
+            log = app_log.debug if told else app_log.error
+            log("The application raised in its lifespan", exc_info=error)
+
+    async def _end_task(self, patience: float) -> None:
         """Let the call return by itself if it does so soon, else cancel it."""
         assert self._task is not None
-        done, _ = await asyncio.wait({self._task}, timeout=1)
-        if not done:
+        for seconds in (patience, _END_SECONDS):
+            done, _ = await asyncio.wait({self._task}, timeout=seconds)
+            if done:
+                break
             self._task.cancel()
-            done, _ = await asyncio.wait({self._task}, timeout=1)
-        for task in done:
-            if not task.cancelled() and (error := task.exception()) is not None:
-                app_log.error("The application raised in its lifespan", exc_info=error)
         self._task = None
 
     async def _run(self) -> None:
@@ -119,24 +139,44 @@ class Lifespan:
         await self._app(scope, self._receive, self._send)
 
     async def _receive(self) -> Message:
-        if not self._asked:
-            self._asked = True
+        if self._stage is Stage.CALLED:
+            self._stage = Stage.STARTUP
             return {"type": "lifespan.startup"}
         await self._stopping.wait()
+        if self._stage is Stage.SHUTDOWN:
+            await asyncio.Event().wait()  # there is no third event: wait to be cancelled
+        self._stage = Stage.SHUTDOWN
         return {"type": "lifespan.shutdown"}
 
     async def _send(self, message: Message) -> None:
-        kind = message["type"]
+        kind = message.get("type")
+        answer = None
         if kind in ("lifespan.startup.complete", "lifespan.startup.failed"):
             answer = self._started
         elif kind in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
-            answer = self._stopped
-        else:
-            raise AppError(f"the message {kind!r} is not allowed in lifespan")
+            answer = self._stopped if self._stage is Stage.SHUTDOWN else None
         if answer is None or answer.done():
-            raise AppError(f"the message {kind!r} is not allowed twice")
-        failed = kind.endswith("failed")
-        answer.set_result((message.get("message", "") or "no reason given") if failed else "")
+            raise AppError(
+                f"the message {kind!r} is not allowed now: events so far: {self._stage.value}"
+            )
+        failed = kind in ("lifespan.startup.failed", "lifespan.shutdown.failed")
+        answer.set_result(str(message.get("message", "")) if failed else None)
+
+
+def _failed(message: str, error: BaseException | None) -> LifespanError:
+    """What to raise; the log has what does not fit in a line."""
+    lines = message.strip().splitlines()
+    if len(lines) > 1:  # a traceback; Starlette sends one, then raises the same
+        app_log.error("The application failed to start:\n%s", message)
+    elif error is not None:
+        app_log.error("The application raised in lifespan start-up", exc_info=error)
+    reason = lines[-1] if lines else one_line(error) if error else "it gives no reason"
+    return LifespanError(f"the application failed to start: {reason}")
+
+
+def _error(task: asyncio.Task[None]) -> BaseException | None:
+    """What the call raised, if it has ended so."""
+    return task.exception() if task.done() and not task.cancelled() else None
 
 
 async def _first(*waited: asyncio.Future[Any], timeout: float | None = None) -> None:

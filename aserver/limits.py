@@ -21,11 +21,12 @@ class Phase(IntEnum):
     WRITING = 3  # waiting for the peer to read
     DRAINING = 4  # reading the rest of an answered request
     CLOSING = 5  # the last bytes are on their way
+    NEW = 6  # connected, has sent nothing yet
 
 
 # Names of their own: an enum's attribute look-up is a call in Python 3.11, and these are on the hot
 # path.
-IDLE, HEAD, ACTIVE, WRITING, DRAINING, CLOSING = Phase
+IDLE, HEAD, ACTIVE, WRITING, DRAINING, CLOSING, NEW = Phase
 
 # An answered request's unread rest: read on for so long, and so many bytes, to keep the connection
 # or to let the peer see the response before the reset (RFC 9112 section 9.6).
@@ -41,8 +42,8 @@ WRITE_HIGH_WATER = 65_536
 MAX_HEAD_SIZE = 65_536
 
 # After the peer has closed its sending side before the response began: time in which it counts as
-# half-closed (it still reads), before the application is told that it is gone.
-HALF_CLOSE_SECONDS = 5.0
+# half-closed (it waits for the answer), before the application is told that it may be gone.
+HALF_CLOSE_SECONDS = 1.0
 
 
 def seconds_or_never(value: float | None) -> float:

@@ -6,8 +6,10 @@ collected and written in batches by a thread of their own, so that a slow disk o
 stops the event loop.
 """
 
+import errno
 import logging
 import os
+import select
 import sys
 import threading
 from asyncio import AbstractEventLoop
@@ -39,6 +41,11 @@ def enable_loggers() -> None:
         logger.disabled = False
 
 
+def one_line(error: BaseException) -> str:
+    """An exception in one line, whatever its message is."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
 class AccessLog:
     """Daphne's access log line, written in batches.
 
@@ -55,18 +62,20 @@ class AccessLog:
     _DELAY = 0.1
     _BATCH = 1024  # lines
     _BACKLOG = 256  # batches that a stopped reader may cost in memory before lines are dropped
+    _QUIET = 60.0  # seconds between two complaints
 
     def __init__(self, path: str, loop: AbstractEventLoop) -> None:
         self._loop = loop
         self._lines: list[str] = []
         self._batches: SimpleQueue[list[str] | None] = SimpleQueue()
-        self._dropped = 0
+        self._dropped = 0  # lines that found the backlog full; counted by the loop's thread
+        self._failed = 0  # lines that could not be written; counted by the writer
+        self._reason = "its reader is too slow"
+        self._reported = 0
+        self._quiet_until = 0.0
         self._second = 0
         self._time = ""
-        if path == "-":
-            self._fd = os.dup(sys.stdout.fileno())
-        else:
-            self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._fd = _open(path)
         self._thread = threading.Thread(target=self._write, name="aserver-access-log", daemon=True)
         self._thread.start()
 
@@ -95,36 +104,59 @@ class AccessLog:
 
     def flush(self) -> None:
         """Hand the lines to the writer; never waits for it."""
-        if not self._lines:
+        lines, self._lines = self._lines, []
+        if not lines:
             return
         if self._batches.qsize() < self._BACKLOG:
-            self._batches.put(self._lines)
+            self._batches.put(lines)
         else:
-            self._dropped += len(self._lines)
-        self._lines = []
+            self._dropped += len(lines)
+        if self._loop.time() >= self._quiet_until:
+            self._report()
 
     def close(self, timeout: float = 2.0) -> None:
         """Write what is left, waiting no longer than `timeout` seconds for a slow reader."""
         self.flush()
         self._batches.put(None)
         self._thread.join(timeout)
+        self._report()
+        if self._thread.is_alive():
+            server_log.error("The access log could not be written to its end: %s", self._reason)
+
+    def _report(self) -> None:
+        """Say how many lines were lost since it was said last."""
+        lost = self._dropped + self._failed - self._reported
+        if lost:
+            server_log.error("The access log lost %d lines: %s", lost, self._reason)
+            self._reported += lost
+            self._quiet_until = self._loop.time() + self._QUIET
 
     def _write(self) -> None:
         while (batch := self._batches.get()) is not None:
-            if self._dropped:
-                dropped, self._dropped = self._dropped, 0
-                server_log.warning(
-                    "The access log could not be written in time: %d lines lost", dropped
-                )
             try:
                 _write_all(self._fd, "".join(batch).encode("utf-8", "replace"))
             except OSError as error:
-                server_log.error(
-                    "The access log cannot be written, %d lines lost: %s", len(batch), error
-                )
+                self._reason = error.strerror or str(error)
+                self._failed += len(batch)
         os.close(self._fd)
+
+
+def _open(path: str) -> int:
+    if path != "-":
+        # Without O_NONBLOCK, opening a named pipe that nobody reads would wait for a reader.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+        return os.open(path, flags, 0o644)
+    try:
+        return os.dup(sys.stdout.fileno())
+    except (AttributeError, ValueError):  # it is closed, or something that is no file
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF)) from None
 
 
 def _write_all(fd: int, data: bytes) -> None:
     while data:
-        data = data[os.write(fd, data) :]
+        try:
+            data = data[os.write(fd, data) :]
+        except BlockingIOError:
+            poll = select.poll()
+            poll.register(fd, select.POLLOUT)
+            poll.poll()

@@ -7,7 +7,7 @@ import argparse
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from . import __version__
 from .config import DECLARATIONS, Config, ConfigError, Declaration
@@ -34,9 +34,16 @@ class Settings:
     action: str
 
 
+class _Parser(argparse.ArgumentParser):
+    """A mistake is a ConfigError, one line like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message} (aserver --help shows the options)")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The command line's parser. Values stay texts: the declarations convert them."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="aserver",
         usage="aserver [options] MODULE:APPLICATION",
         description="Serve an ASGI application.",
@@ -45,7 +52,9 @@ def build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"aserver {__version__}")
-    parser.add_argument("-c", "--config", metavar="FILE", help="Read options from this TOML file.")
+    parser.add_argument(
+        "-c", "--config", metavar="FILE", help="Read options from this TOML file (ASERVER_CONFIG)."
+    )
     for action, does in (
         ("print-config", "Print the configuration as TOML, and where each value comes from."),
         ("check-config", "Check the configuration and import the application, then exit."),
@@ -66,7 +75,11 @@ def _add(parser: argparse.ArgumentParser, declaration: Declaration) -> None:
         return
     common: dict[str, Any] = {"dest": declaration.name, "help": text}
     if declaration.kind is bool:
+        # Both ways, so that the command line can overrule the environment and the file.
         parser.add_argument(*option.flags, action="store_const", const="true", **common)
+        common["help"] = f"The opposite of {option.long}."
+        opposite = option.long.replace("--", "--no-", 1)
+        parser.add_argument(opposite, action="store_const", const="false", **common)
         return
     metavar = option.metavar or ("{" + ",".join(option.choices) + "}" if option.choices else "N")
     action = "append" if declaration.many else "store"
@@ -79,22 +92,11 @@ def _add(parser: argparse.ArgumentParser, declaration: Declaration) -> None:
 
 def describe(declaration: Declaration) -> str:
     """The help text, with unit and default."""
-    default = show(declaration, declaration.default)
+    default = declaration.show(declaration.default)
     facts = [declaration.option.unit, f"default {default}" if default not in ("", "false") else ""]
     suffix = ", ".join(fact for fact in facts if fact)
     text = f"{declaration.option.help} ({suffix})" if suffix else declaration.option.help
     return text.replace("%", "%%")
-
-
-def show(declaration: Declaration, value: Any) -> str:
-    """A value as a person would type it."""
-    if value is None or value == () or value == "":
-        return ""
-    if declaration.option.octal:
-        return f"{value:o}"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def load(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
@@ -102,8 +104,7 @@ def load(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
 
     Raises:
         ConfigError: A value or a name is wrong; the message says where it was given.
-        SystemExit: From argparse, for a command line that it cannot parse (2), `--help` and
-        `--version` (0).
+        SystemExit: From argparse, for `--help` and `--version`.
     """
     given = vars(build_parser().parse_args(argv))
     action = given.pop("action", "run")
@@ -111,7 +112,7 @@ def load(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     sources = [
-        (f"file {file}", _from_file(file) if file else {}),
+        (f"file {file!r}", _from_file(file) if file else {}),
         ("environment", _from_environ(environ)),
         ("command line", _from_command_line(given)),
     ]
@@ -127,7 +128,7 @@ def _from_command_line(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _convert(declaration: Declaration, value: str | list[str]) -> Any:
     if isinstance(value, list):
-        return tuple(declaration.parse(each) for each in value)
+        return declaration.checked([declaration.parse(each) for each in value])
     return declaration.checked(declaration.parse(value))
 
 
@@ -139,10 +140,15 @@ def _from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
             continue
         text = environ[variable]
         try:
-            found[name] = _convert(declaration, text.split(",") if declaration.many else text)
+            found[name] = _convert(declaration, _split(text) if declaration.many else text)
         except ConfigError as error:
             raise ConfigError(f"{variable}: {error}") from None
     return found
+
+
+def _split(text: str) -> list[str]:
+    """Several values in one variable: "a, b"; an empty variable has none."""
+    return [part.strip() for part in text.split(",")] if text.strip() else []
 
 
 def _from_file(path: str) -> dict[str, Any]:
@@ -201,4 +207,4 @@ def _literal(declaration: Declaration, value: Any) -> str:
 
 def _quote(text: str) -> str:
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in escaped) + '"'
+    return '"' + "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in escaped) + '"'

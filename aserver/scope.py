@@ -1,6 +1,6 @@
 """From a parsed request and the facts of its connection to the scope that the application gets."""
 
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from .types import Address, Request
@@ -8,20 +8,28 @@ from .types import Address, Request
 SPEC_VERSION = "2.5"
 
 
-def http_scope(
-    request: Request,
-    scheme: str,
-    client: Address | None,
-    server: Address | None,
-    root_path: str,
-    state: dict[str, Any] | None,
-) -> dict[str, Any]:
+class Facts(NamedTuple):
+    """What a connection knows of every request that it carries; the scope's keys of these names."""
+
+    scheme: str
+    client: Address | None
+    server: Address | None
+    root_path: str
+
+
+def http_scope(request: Request, facts: Facts, state: dict[str, Any] | None) -> dict[str, Any]:
     """The scope of an HTTP request (ASGI HTTP & WebSocket 2.5, "HTTP Connection Scope").
 
     Everything that an application could change in place is made anew for each request.
     """
-    raw_path, _, query_string = request.target.partition(b"?")
-    path = raw_path.decode("ascii")
+    scheme, client, server, root_path = facts
+    target = request.target
+    path = target.decode("ascii")
+    if "?" in path:
+        raw_path, _, query_string = target.partition(b"?")
+        path = raw_path.decode("ascii")
+    else:
+        raw_path, query_string = target, b""
     scope: dict[str, Any] = {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": SPEC_VERSION},

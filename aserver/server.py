@@ -5,7 +5,6 @@ the command line does with it.
 """
 
 import asyncio
-import contextlib
 import os
 import signal
 import socket
@@ -14,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from contextvars import copy_context
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -27,9 +27,12 @@ from .logs import AccessLog, enable_loggers, server_log
 from .sockets import BindError, Listener, open_listeners
 from .types import ASGIApplication, Parser, ParserEvents
 
-# After the grace time: for cancelled applications to clean up, and for broken connections to close.
+# Once there is no listener: for the first request of those who have just connected.
+_FIRST_REQUEST_SECONDS = 0.5
+# After the grace time: for cancelled applications to clean up.
 _CANCEL_SECONDS = 2.0
-_ABORT_SECONDS = 1.0
+# After everything: for tasks and asynchronous generators that nobody has ended.
+_CLOSE_SECONDS = 1.0
 # For the application's own lifespan.shutdown, however short the grace time is.
 _MIN_SHUTDOWN_SECONDS = 5.0
 # From Python 3.13 on, loops remove the file of a unix socket; that is for the listener to do, or
@@ -68,7 +71,7 @@ class Server:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._context: Context | None = None
         self._lifespan: Lifespan | None = None
-        self._acceptors: list[asyncio.AbstractServer] = []
+        self._acceptors: list[asyncio.Server] = []
         self._tick_handle: asyncio.TimerHandle | None = None
         self._stop_requests = 0
         self._stop_requested = asyncio.Event()
@@ -93,6 +96,7 @@ class Server:
         """
         config = self.config
         self._loop = loop = asyncio.get_running_loop()
+        self._heed_stop_requests()
         parser = choose_parser(config.http.http)
         app = self._load()
         self.listeners = open_listeners(config.bind, self._environ)
@@ -108,7 +112,9 @@ class Server:
             for listener in self.listeners:
                 self._acceptors.append(await self._accept(context, listener))
         except BaseException:
-            await self._undo()
+            if self._lifespan is not None:
+                await self._lifespan.shutdown(_MIN_SHUTDOWN_SECONDS)
+            self._undo()
             raise
         self._tick()
 
@@ -120,7 +126,7 @@ class Server:
         enable_loggers()
         return app
 
-    async def _accept(self, context: Context, listener: Listener) -> asyncio.AbstractServer:
+    async def _accept(self, context: Context, listener: Listener) -> asyncio.Server:
         """Begin to accept; on a copy of the socket, so that the listener outlives it."""
         assert self._loop is not None
         sock = listener.sock.dup()
@@ -128,10 +134,10 @@ class Server:
         try:
             if sock.family == socket.AF_UNIX:
                 return await self._loop.create_unix_server(
-                    lambda: Connection(context), sock=sock, backlog=backlog, **_KEEP_FILE
+                    partial(Connection, context), sock=sock, backlog=backlog, **_KEEP_FILE
                 )
             return await self._loop.create_server(
-                lambda: Connection(context), sock=sock, backlog=backlog
+                partial(Connection, context), sock=sock, backlog=backlog
             )
         except OSError as error:
             sock.close()
@@ -142,10 +148,10 @@ class Server:
         context, loop = self._context, self._loop
         assert context is not None
         assert loop is not None
+        self._tick_handle = loop.call_later(TICK, self._tick)  # first: it must never end
         context.advance(loop.time())
         sweep(context.now, context.connections)
         sweep(context.now, context.cycles)
-        self._tick_handle = loop.call_later(TICK, self._tick)
 
     async def serve(self) -> None:
         """Start, serve until `request_stop`, stop."""
@@ -154,8 +160,6 @@ class Server:
         try:
             await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if not starting.done():
-                starting.cancel()
-                await asyncio.wait({starting})
                 return
             starting.result()
             for listener in self.listeners:
@@ -163,7 +167,9 @@ class Server:
             await stopping
         finally:
             stopping.cancel()
-            if starting.done() and not starting.cancelled() and not starting.exception():
+            starting.cancel()
+            await asyncio.wait({starting})
+            if not starting.cancelled() and not starting.exception():
                 await self.stop()
 
     async def wait_for_stop_request(self) -> None:
@@ -172,12 +178,14 @@ class Server:
 
     def request_stop(self) -> None:
         """Ask `serve` to stop, from any thread. Asked again, it waits no longer."""
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._on_stop_request)
-
-    def _on_stop_request(self) -> None:
         self._stop_requests += 1
-        self._stop_requested.set()
+        # Before the start there is no loop to tell: `start` looks for itself.
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._heed_stop_requests)
+
+    def _heed_stop_requests(self) -> None:
+        if self._stop_requests > 0:
+            self._stop_requested.set()
         if self._stop_requests > 1:
             self._forced.set()
 
@@ -187,24 +195,51 @@ class Server:
         if context is None or lifespan is None:
             return
         grace = self.config.limits.graceful_timeout
-        await self._stop_accepting(context)
-        for connection in list(context.connections):
-            connection.drain()
-        if not await self._settle(context, grace):
-            await self._cut_off(context)
-        await lifespan.shutdown(max(grace, _MIN_SHUTDOWN_SECONDS))
-        await self._undo()
+        context.draining = True
+        try:
+            await self._stop_accepting(context)
+            if not await self._drain(context, grace):
+                await self._cancel(context)
+        finally:
+            for connection in list(context.connections):
+                connection.abort()
+            try:
+                await _catch_up()
+                await lifespan.shutdown(max(grace, _MIN_SHUTDOWN_SECONDS))
+            finally:
+                self._undo()
 
     async def _stop_accepting(self, context: Context) -> None:
-        """Close the listeners, but first serve who has been waiting in the accept queue."""
+        """Close the listeners, and take in who has been waiting in the accept queue."""
         assert self._loop is not None
+        # asyncio loses whom it has accepted and not connected yet when its server is closed: so it
+        # shall first accept no more.
+        for acceptor in self._acceptors:
+            for sock in acceptor.sockets:
+                self._loop.remove_reader(sock)
+        await _catch_up()
         for acceptor in self._acceptors:
             acceptor.close()
+        waiting: list[socket.socket] = []
         for listener in self.listeners:
-            if not listener.shared:
-                for sock in _waiting(listener.sock):
-                    await self._loop.connect_accepted_socket(lambda: Connection(context), sock)
+            waiting += listener.take_waiting()
             listener.close()
+        for sock in waiting:
+            try:
+                await self._loop.connect_accepted_socket(partial(Connection, context), sock)
+            except OSError:  # it has left already
+                sock.close()
+
+    async def _drain(self, context: Context, grace: float) -> bool:
+        """Let what is in progress end; returns whether it did, in the grace time."""
+        patience = min(grace, _FIRST_REQUEST_SECONDS)
+        for connection in list(context.connections):
+            connection.drain(patient=patience > 0)
+        if await self._settle(context, patience):
+            return True
+        for connection in list(context.connections):
+            connection.drain()
+        return await self._settle(context, grace - patience)
 
     async def _settle(self, context: Context, timeout: float, *, forced: bool = False) -> bool:
         """Wait until nothing is in progress; False after `timeout`, or when asked to hurry."""
@@ -215,18 +250,19 @@ class Server:
         hurry.cancel()
         return settled.done() or not settled.cancel()
 
-    async def _cut_off(self, context: Context) -> None:
-        """Cancel every application, then close every connection, whatever state they are in."""
-        server_log.warning("Cancelling %d requests that are still in progress", len(context.cycles))
-        for cycle in list(context.cycles):
+    async def _cancel(self, context: Context) -> None:
+        """Cancel every call of the application, and wait for their ends, but not long."""
+        cycles = list(context.cycles)
+        if not cycles:
+            return
+        server_log.warning("Cancelling %d requests that are still in progress", len(cycles))
+        for cycle in cycles:
             cycle.cancel()
         await self._settle(context, _CANCEL_SECONDS, forced=True)
-        for connection in list(context.connections):
-            connection.abort()
-        if not await self._settle(context, _ABORT_SECONDS, forced=True):
+        if context.cycles:
             server_log.error("%d requests ignore their cancellation", len(context.cycles))
 
-    async def _undo(self) -> None:
+    def _undo(self) -> None:
         """Let go of everything that `start` made."""
         if self._tick_handle is not None:
             self._tick_handle.cancel()
@@ -239,16 +275,13 @@ class Server:
             context.access_log.close()
 
 
-def _waiting(sock: socket.socket) -> Iterator[socket.socket]:
-    """The connections in a listening socket's accept queue."""
-    sock.setblocking(False)
-    while True:
-        try:
-            accepted, _ = sock.accept()
-        except OSError:
-            return
-        accepted.setblocking(False)
-        yield accepted
+async def _catch_up() -> None:
+    """Let the loop do what it has put off: tell of the connections that it has accepted, or lost.
+
+    That takes it up to three rounds.
+    """
+    for _ in range(3):
+        await asyncio.sleep(0)
 
 
 def _open_access_log(path: str, loop: asyncio.AbstractEventLoop) -> AccessLog:
@@ -296,15 +329,15 @@ def run(app: ASGIApplication | str, config: Config | None = None, **server_optio
     """
     config = config or Config()
     loop = new_loop(config.process.loop)
-    try:
-        loop.set_debug(config.log.verbosity >= 3)
-        asyncio.set_event_loop(loop)
-        server = Server(app, config, **server_options)
-        with stop_signals(server):
+    server = Server(app, config, **server_options)
+    with stop_signals(server):
+        try:
+            loop.set_debug(config.log.verbosity >= 3)
+            asyncio.set_event_loop(loop)
             loop.run_until_complete(server.serve())
-    finally:
-        asyncio.set_event_loop(None)
-        close_loop(loop)
+        finally:
+            asyncio.set_event_loop(None)
+            close_loop(loop)
 
 
 @contextmanager
@@ -336,7 +369,8 @@ def close_loop(loop: asyncio.AbstractEventLoop) -> None:
     for task in tasks:
         task.cancel()
     if tasks:
-        loop.run_until_complete(asyncio.wait(tasks, timeout=1))
-    with contextlib.suppress(TimeoutError):
-        loop.run_until_complete(asyncio.wait_for(loop.shutdown_asyncgens(), 1))
+        loop.run_until_complete(asyncio.wait(tasks, timeout=_CLOSE_SECONDS))
+    # Not by `wait_for`, which waits for the end of what it cancels.
+    generators = loop.create_task(loop.shutdown_asyncgens())
+    loop.run_until_complete(asyncio.wait({generators}, timeout=_CLOSE_SECONDS))
     loop.close()  # does not wait for the default executor's threads

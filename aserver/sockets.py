@@ -4,11 +4,13 @@ There is one path for all of them: an address becomes a bound socket, whatever i
 inherited file descriptor becomes one; from then on the socket itself says what it is.
 """
 
+import contextlib
 import errno
 import grp
 import os
 import socket
 import stat
+import sys
 from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +19,8 @@ from .config import DEFAULT_HOST, DEFAULT_PORT, Bind, ConfigError
 from .types import ServerError
 
 _FIRST_PASSED_FD = 3  # sd_listen_fds(3): SD_LISTEN_FDS_START
+# IP_MINTTL in <linux/in.h>, IPV6_MINHOPCOUNT in <linux/in6.h>
+_LEAST_TTL = ((socket.IPPROTO_IP, 21), (socket.IPPROTO_IPV6, 73))
 
 
 class BindError(ServerError):
@@ -59,57 +63,77 @@ Target = TcpAddress | UnixAddress | InheritedFd
 class Listener:
     """A bound socket that listens, or soon will.
 
-    Attributes:
+    Args:
         sock: The socket.
         shared: Whether other processes may accept from it as well.
+        file: The file of a unix socket, if it is to be removed in the end.
     """
 
-    def __init__(self, sock: socket.socket, *, shared: bool = False) -> None:
+    def __init__(self, sock: socket.socket, *, shared: bool = False, file: str = "") -> None:
         self.sock = sock
         self.shared = shared
-        self._inode = None if shared else _inode(self._path)
+        # Asked for now: a closed socket does not know it any more.
+        self._name = sock.getsockname()
+        # The application may change the current directory.
+        self._file = os.path.abspath(file) if file else ""
+        self._inode = _inode(self._file) if file else None
 
     def __repr__(self) -> str:
         return f"<Listener {self}>"
 
     def __str__(self) -> str:
-        """Its URL, or `unix:PATH`."""
-        name = self.sock.getsockname()
-        if not isinstance(name, tuple):
-            return f"unix:{self._path}"
-        host, port = name[:2]
+        """Its URL, or `unix:PATH`, with an @ before the name of an abstract socket."""
+        if not isinstance(self._name, tuple):
+            return "unix:" + os.fsdecode(self._name).replace("\0", "@", 1)
+        host, port = self._name[:2]
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
-    @property
-    def _path(self) -> str:
-        if self.sock.family != socket.AF_UNIX:
-            return ""
-        name = self.sock.getsockname()
-        return os.fsdecode(name)
+    def take_waiting(self) -> list[socket.socket]:
+        """Turn newcomers away; returns the connections in the accept queue, to be served still.
+
+        To be called when nobody accepts any more, and `close` right behind it.
+        """
+        if self.shared:
+            return []
+        # Who gets into the queue behind the last accept() and before close() is reset, perhaps with
+        # its request sent. A unix socket without its file takes nobody. On TCP, packets must not
+        # have made a single hop for a moment: the kernel drops all, and the client's next try, a
+        # second later, is refused.
+        self._remove_file()
+        _set_least_ttl(self.sock, 255)
+        waiting = list(_accept_all(self.sock))
+        for sock in waiting:
+            _set_least_ttl(sock, 0)
+        return waiting
 
     def close(self) -> None:
-        """Close the socket, and remove the file of a unix socket that is still ours."""
-        path = self._path
+        """Remove the file of a unix socket, if it is still ours, and close the socket."""
+        # In this order: who finds a socket that does not answer puts a file of his own in its
+        # place.
+        self._remove_file()
         self.sock.close()
-        if self._inode is not None and self._inode == _inode(path):
-            os.unlink(path)
+
+    def _remove_file(self) -> None:
+        inode, self._inode = self._inode, None  # closed again, it would be somebody else's file
+        if inode is not None and inode == _inode(self._file):
+            os.unlink(self._file)
 
 
 def targets(bind: Bind) -> list[Target]:
-    """Where to listen, by Daphne's rules.
+    """Where to listen, by Daphne's rules; an empty list is 127.0.0.1:8000.
 
-    Nothing given is 127.0.0.1:8000. A host without a port has port 8000, a port without a host is
-    on 127.0.0.1. Only a unix socket or a file descriptor, and there is no TCP listener.
+    A host without a port has port 8000, a port without a host is on 127.0.0.1. Only a unix socket
+    or a file descriptor, and there is no TCP listener.
 
     Raises:
         ConfigError: An address cannot be understood.
     """
     port = DEFAULT_PORT if bind.port is None else bind.port
     found: list[Target] = [_parse(text, port) for text in bind.bind]
-    if not bind.bind and bind.port is not None:
+    if bind.port is not None and not any(isinstance(each, TcpAddress) for each in found):
         found.append(TcpAddress(DEFAULT_HOST, port))
     if bind.unix_socket is not None:
-        found.append(UnixAddress(bind.unix_socket))
+        found.append(_unix("--unix-socket", bind.unix_socket))
     if bind.fd is not None:
         found.append(InheritedFd(bind.fd))
     return found
@@ -117,20 +141,29 @@ def targets(bind: Bind) -> list[Target]:
 
 def _parse(text: str, default_port: int) -> Target:
     if text.startswith("unix:"):
-        return UnixAddress(text.removeprefix("unix:"))
+        return _unix("--bind", text.removeprefix("unix:"))
     if text.startswith("fd://"):
         return InheritedFd(_number(text, text.removeprefix("fd://")))
+    if not text or "/" in text:
+        raise ConfigError(
+            f"--bind: {text!r} is not HOST, HOST:PORT, [IPV6]:PORT, unix:PATH, fd://N"
+        )
     if text.startswith("["):
-        host, _, rest = text[1:].partition("]")
-        if rest and not rest.startswith(":"):
+        host, bracket, rest = text[1:].partition("]")
+        if ":" not in host or not bracket or (rest and not rest.startswith(":")):
             raise ConfigError(f"--bind: {text!r} is not [IPV6]:PORT")
         return TcpAddress(host, _number(text, rest[1:]) if rest else default_port)
     if text.count(":") == 1:
         host, _, port = text.partition(":")
         return TcpAddress(host, _number(text, port))
-    return TcpAddress(
-        text, default_port
-    )  # a name, an IPv4 address, or an IPv6 address without brackets
+    return TcpAddress(text, default_port)  # a name, an IPv4 address, an IPv6 one without brackets
+
+
+def _unix(label: str, path: str) -> UnixAddress:
+    if not path:
+        # The kernel would choose a name that nobody knows.
+        raise ConfigError(f"{label}: a unix socket must have a path")
+    return UnixAddress(path)
 
 
 def _number(text: str, digits: str) -> int:
@@ -147,7 +180,7 @@ def passed_fds(environ: MutableMapping[str, str]) -> list[int]:
     pid = environ.pop("LISTEN_PID", "")
     count = environ.pop("LISTEN_FDS", "")
     environ.pop("LISTEN_FDNAMES", None)
-    if pid != str(os.getpid()) or not count.isdigit():
+    if pid != str(os.getpid()) or not count.isdecimal():
         return []
     return list(range(_FIRST_PASSED_FD, _FIRST_PASSED_FD + int(count)))
 
@@ -189,93 +222,115 @@ def _open(target: Target, bind: Bind) -> Iterator[Listener]:
 def _open_tcp(target: TcpAddress, bind: Bind) -> Iterator[Listener]:
     """One listener for each address that the host has."""
     port = target.port
-    failure: OSError | None = None
+    missing: OSError | None = None
     opened = 0
     for family, address in _resolve(target):
-        sock = socket.socket(family, socket.SOCK_STREAM)
         try:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                # One socket for both families when it is for every interface.
-                alone = bind.v6only or address[0] != "::"
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, alone)
-            sock.bind((address[0], port, *address[2:]))
+            sock = _bound(family, (address[0], port, *address[2:]), bind)
         except OSError as error:
-            sock.close()
-            failure = error
-            if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
-                continue  # a name may have addresses that this machine has not, as ::1 without IPv6
-            break
-        port = sock.getsockname()[1]  # port 0: the same port for all addresses of the name
+            # A name may have addresses that this machine has not, as ::1 without IPv6.
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                raise BindError(f"cannot listen on {_show(target)}: {_reason(error)}") from None
+            missing = error
+            continue
         opened += 1
         yield Listener(sock)
-        if target.host in ("", "*"):
+        port = sock.getsockname()[1]  # port 0: the same port for all addresses of the name
+        if family == socket.AF_INET6 and _is_everywhere(target) and not bind.v6only:
             return
-    if failure is not None and (not opened or failure.errno == errno.EADDRINUSE):
-        raise BindError(f"cannot listen on {_show(target)}: {_reason(failure)}")
+    if missing is not None and not opened:
+        raise BindError(f"cannot listen on {_show(target)}: {_reason(missing)}")
+
+
+def _bound(family: int, address: tuple[Any, ...], bind: Bind) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            # One socket for both families when it is for every interface.
+            alone = bind.v6only or address[0] != "::"
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, alone)
+        sock.bind(address)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _is_everywhere(target: TcpAddress) -> bool:
+    return target.host in ("", "*")
 
 
 def _resolve(target: TcpAddress) -> list[tuple[int, tuple[Any, ...]]]:
     """The families and socket addresses of a host, in the resolver's order."""
-    if target.host in ("", "*"):
+    if _is_everywhere(target):
         everywhere = [(socket.AF_INET6, ("::", target.port, 0, 0))] if socket.has_ipv6 else []
         return [*everywhere, (socket.AF_INET, ("0.0.0.0", target.port))]
     try:
         found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
     except OSError as error:
         raise BindError(f"cannot listen on {_show(target)}: {error.strerror}") from None
+    except UnicodeError:
+        # The IDNA codec, before any resolver is asked: a label is empty, or too long.
+        raise BindError(f"cannot listen on {_show(target)}: this is no host name") from None
     return list(dict.fromkeys((family, address) for family, _, _, _, address in found))
 
 
 def _open_unix(path: str, bind: Bind) -> Listener:
     """A unix socket with the permissions asked for, in place of one that nobody listens on."""
+    group = -1 if bind.unix_socket_group is None else _group_id(bind.unix_socket_group)
     _remove_stale(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener = None
     try:
         before = os.umask(0o177)  # no moment in which others could connect
         try:
             sock.bind(path)
         finally:
             os.umask(before)
-        if bind.unix_socket_group is not None:
-            os.chown(path, -1, grp.getgrnam(bind.unix_socket_group).gr_gid)
+        listener = Listener(sock, file=path)
+        os.chown(path, -1, group)
         os.chmod(path, bind.unix_socket_mode)
-    except KeyError:
-        _discard(sock, path)
-        group = bind.unix_socket_group
-        raise ConfigError(f"--unix-socket-group: there is no group {group!r}") from None
+        # Now, not when the application has started: to a second server a socket that does not
+        # listen is a stale one.
+        sock.listen(bind.backlog)
     except OSError as error:
-        _discard(sock, path) if sock.getsockname() else sock.close()
+        (listener or sock).close()
         raise BindError(f"cannot listen on unix:{path}: {_reason(error)}") from None
-    return Listener(sock)
+    return listener
 
 
-def _discard(sock: socket.socket, path: str) -> None:
-    sock.close()
-    os.unlink(path)
+def _group_id(name: str) -> int:
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise ConfigError(f"--unix-socket-group: there is no group {name!r}") from None
 
 
 def _remove_stale(path: str) -> None:
     """A socket file that nobody answers at is left from a process that was killed."""
     try:
-        mode = os.stat(path).st_mode
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            raise BindError(f"cannot listen on unix:{path}: there is a file that is no socket")
+        if _answers(path):
+            raise BindError(f"cannot listen on unix:{path}: another process is listening there")
+        os.unlink(path)
     except FileNotFoundError:
         return
     except OSError as error:
         raise BindError(f"cannot listen on unix:{path}: {_reason(error)}") from None
-    if not stat.S_ISSOCK(mode):
-        raise BindError(f"cannot listen on unix:{path}: there is a file that is no socket")
+
+
+def _answers(path: str) -> bool:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         try:
             probe.connect(path)
         except ConnectionRefusedError:
-            os.unlink(path)
-            return
-        except OSError as error:
-            if error.errno != errno.EAGAIN:  # EAGAIN: its accept queue is full, so it is alive
-                raise BindError(f"cannot listen on unix:{path}: {_reason(error)}") from None
-    raise BindError(f"cannot listen on unix:{path}: another process is listening there")
+            return False
+        except BlockingIOError:
+            pass  # its accept queue is full, so it is alive
+    return True
 
 
 def _adopt(fd: int) -> Listener:
@@ -288,17 +343,24 @@ def _adopt(fd: int) -> Listener:
         kind = "a terminal" if os.isatty(fd) else "not a socket"
         raise NoSocketError(f"file descriptor {fd} is {kind}; it must be a listening socket")
     sock = socket.socket(fileno=os.dup(fd))
-    if sock.type != socket.SOCK_STREAM or sock.family not in (
-        socket.AF_INET,
-        socket.AF_INET6,
-        socket.AF_UNIX,
-    ):
+    if problem := _unfitness(sock):
         sock.close()
-        raise NoSocketError(f"file descriptor {fd} is not a TCP or unix stream socket")
-    if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) and _is_connected(sock):
-        sock.close()
-        raise NoSocketError(f"file descriptor {fd} is a connection, not a listening socket")
+        raise NoSocketError(f"file descriptor {fd} is {problem}")
     return Listener(sock, shared=True)
+
+
+def _unfitness(sock: socket.socket) -> str:
+    """Why nobody can listen on this socket; empty if it listens, or can be made to."""
+    families = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
+    if sock.type != socket.SOCK_STREAM or sock.family not in families:
+        return "not a TCP or unix stream socket"
+    if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        return ""
+    if _is_connected(sock):
+        return "a connection, not a listening socket"
+    name = sock.getsockname()
+    is_bound = name[1] if isinstance(name, tuple) else name
+    return "" if is_bound else "a socket without an address"
 
 
 def _is_connected(sock: socket.socket) -> bool:
@@ -309,10 +371,27 @@ def _is_connected(sock: socket.socket) -> bool:
     return True
 
 
+def _accept_all(sock: socket.socket) -> Iterator[socket.socket]:
+    sock.setblocking(False)
+    while True:
+        try:
+            accepted, _ = sock.accept()
+        except OSError:
+            return
+        accepted.setblocking(False)
+        yield accepted
+
+
+def _set_least_ttl(sock: socket.socket, ttl: int) -> None:
+    """Let the kernel drop packets with a lower TTL, for IPv4 and IPv6, where it can."""
+    if sys.platform == "linux" and sock.family != socket.AF_UNIX:
+        for level, option in _LEAST_TTL:
+            with contextlib.suppress(OSError):
+                sock.setsockopt(level, option, ttl)
+
+
 def _inode(path: str) -> tuple[int, int] | None:
-    """Which file it is; None if there is none (or an abstract name)."""
-    if not path or path.startswith("\0"):
-        return None
+    """Which file it is; None if there is none."""
     try:
         status = os.stat(path)
     except OSError:

@@ -9,16 +9,16 @@
         await client.get(server.url)
 
 It listens on a free port of 127.0.0.1, runs the application's lifespan, and writes no access log.
-Servers are
-independent: as many as wanted, one after another or at once. With pytest there is the fixture
-`aserver`, see `aserver.pytest_plugin`.
+Servers are independent: as many as wanted, one after another or at once. With pytest there is the
+fixture `aserver`, see `aserver.pytest_plugin`.
 """
 
 import threading
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlsplit
 
-from .config import DEFAULT_HOST, Config
+from .config import Config
 from .server import Server, close_loop, new_loop
 from .types import ASGIApplication
 
@@ -48,6 +48,7 @@ class serve:
         self.server = Server(app, Config.of(**(_DEFAULTS | options)))
         self._url = ""
         self._thread: threading.Thread | None = None
+        self._failure: BaseException | None = None
 
     @property
     def url(self) -> str:
@@ -56,25 +57,23 @@ class serve:
 
     @property
     def host(self) -> str:
-        """The host of the URL."""
-        return self._url.rpartition(":")[0].removeprefix("http://") or DEFAULT_HOST
+        """The host of the URL, without the brackets of an IPv6 address; empty for a unix socket."""
+        return urlsplit(self._url).hostname or ""
 
     @property
     def port(self) -> int:
-        """The port of the URL."""
-        return int(self._url.rpartition(":")[2])
+        """The port of the URL; 0 for a unix socket."""
+        return urlsplit(self._url).port or 0
 
     def __enter__(self) -> Self:
         ready = threading.Event()
-        failures: list[BaseException] = []
         self._thread = threading.Thread(
-            target=self._serve, args=(ready, failures), name="aserver-testing", daemon=True
+            target=self._serve, args=(ready,), name="aserver-testing", daemon=True
         )
         self._thread.start()
         ready.wait()
-        if failures:
-            self._thread.join(_JOIN_SECONDS)
-            raise failures[0]
+        if not self._url:
+            self._join()
         return self
 
     def __exit__(
@@ -83,27 +82,30 @@ class serve:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        assert self._thread is not None
         self.server.request_stop()
+        self._join()
+
+    def _join(self) -> None:
+        """Wait for the end of the thread, and raise what ended it."""
+        assert self._thread is not None
         self._thread.join(_JOIN_SECONDS)
         if self._thread.is_alive():
             raise TimeoutError(f"the server's thread did not end in {_JOIN_SECONDS:g} seconds")
+        if self._failure is not None:
+            raise self._failure
 
-    def _serve(self, ready: threading.Event, failures: list[BaseException]) -> None:
+    def _serve(self, ready: threading.Event) -> None:
         """The thread: a loop of its own, from start to stop."""
         try:
             loop = new_loop(self._loop_name)
-        except Exception as error:
-            failures.append(error)
-            ready.set()
-            return
-        try:
-            loop.run_until_complete(self._start_and_wait(ready))
+            try:
+                loop.run_until_complete(self._start_and_wait(ready))
+            finally:
+                close_loop(loop)
         except BaseException as error:
-            failures.append(error)
+            self._failure = error
         finally:
             ready.set()
-            close_loop(loop)
 
     async def _start_and_wait(self, ready: threading.Event) -> None:
         await self.server.start()

@@ -52,8 +52,8 @@ class ServerError(Exception):
 class Request:
     """A parsed and accepted request head, the same for every protocol version.
 
-    `target` is as received (RFC 9112 section 3.2), `headers` have lower-case names in the order
-    received. `content_length` is None for a body whose length is not known beforehand; a request
+    `target` is as received (RFC 9112 section 3.2) and ASCII, `headers` have lower-case names, in the
+    order received. `content_length` is None for a body whose length is not known beforehand; a request
     without a body has 0.
     """
 
@@ -93,7 +93,7 @@ class Request:
 
 
 class Head(Protocol):
-    """A checked response head; `aserver.engines.fields.ResponseHead` is the one implementation."""
+    """A checked response head: `aserver.engines.fields.ResponseHead`."""
 
     status: int
     block: bytes
@@ -112,13 +112,16 @@ class Receiver(Protocol):
         """Take a piece of the request body. Never blocks; credit goes back by `Engine.consumed`."""
 
     def feed_eof(self) -> None:
-        """The request body is complete."""
+        """The request body is complete. Not called for a request that has none."""
 
     def lost(self) -> None:
         """The peer is gone, or its request is broken: nothing comes, nothing can be sent."""
 
     def resume(self) -> None:
         """`Engine.respond` returned False before; now there is room again."""
+
+    def hung_up(self) -> None:
+        """The peer sends no more, and may be gone; it can be answered still."""
 
 
 class ParserEvents(Protocol):
@@ -137,8 +140,15 @@ class ParserEvents(Protocol):
 class Parser(Protocol):
     """An HTTP/1 parser: bytes in, `ParserEvents` out."""
 
-    def feed(self, data: bytes) -> None:
-        """Parse bytes (never empty). Raises ProtocolError for what is no HTTP/1."""
+    @property
+    def feed(self) -> Callable[[bytes], None]:
+        """Parse bytes (never empty). May raise anything; `recover` knows what it means.
+
+        It is another one behind `recover`.
+        """
+
+    def recover(self, error: Exception, data: bytes) -> None:
+        """Go on behind what `feed(data)` raised, or raise the ProtocolError that it means."""
 
     def close(self) -> None:
         """Let go of the events' receiver."""
@@ -174,6 +184,9 @@ class Engine(Protocol):
 
     def resume(self) -> None:
         """The transport takes bytes again."""
+
+    def hang_up(self) -> None:
+        """The peer closed its sending side some time ago, and is not answered yet."""
 
     def drain(self) -> None:
         """Close behind the last response that is owed."""
@@ -219,11 +232,15 @@ class Sink(Protocol):
 
 
 class Defaults(Protocol):
-    """What every response head of a worker has in common."""
+    """What every response head of a worker has in common.
+
+    `default_lines` are both lines, `last_lines` these and the empty line that ends a head.
+    """
 
     date_line: bytes
     server_line: bytes
     default_lines: bytes
+    last_lines: bytes
 
 
 class Expiring(Protocol):
@@ -238,8 +255,11 @@ class Expiring(Protocol):
 class Connected(Expiring, Protocol):
     """A connection, seen from the server."""
 
-    def drain(self) -> None:
-        """Finish what is in progress, then close; at once when idle."""
+    def drain(self, *, patient: bool = False) -> None:
+        """Finish what is in progress, then close; at once when idle.
+
+        With `patient`, who has just connected may still send its first request.
+        """
 
     def abort(self, *, reset: bool = False) -> None:
         """Close now."""

@@ -1,34 +1,30 @@
 """The response head: checked once, for every writer and every protocol version.
 
-Applications repeat the same header fields over and over. A field that was checked is remembered
-with its HTTP/1.1 line, so that checking it again is one look-up. The memory is bounded in number
-and size.
+Applications give the same heads over and over, or heads that differ in one field. Heads and fields
+that were checked are remembered, so that checking them again is one look-up. Both memories are
+bounded in number and in size.
 """
 
 import re
+from collections.abc import Iterable, Sequence
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import Any
 
 from ..types import AppError, HeaderPairs
+
+Pairs = tuple[tuple[bytes, bytes], ...]
 
 # RFC 9110 section 5.6.2: token. RFC 9110 section 5.5: no CR, LF, NUL in a value; other control
 # characters but HTAB are refused with them (RFC 9112 section 11.1: response splitting).
 _is_token = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 _has_control = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
 
-_MAX_REMEMBERED = 1024
-_MAX_REMEMBERED_SIZE = 256
+_MAX_FIELDS = 1024
+_MAX_FIELD_SIZE = 256
+_MAX_HEADS = 256
+_MAX_HEAD_SIZE = 2048
 
-
-class Field(NamedTuple):
-    """A checked field: its HTTP/1.1 line, what it is to the server, and its number."""
-
-    line: bytes
-    special: int
-    number: int = 0
-
-
-# Kinds of special fields; CLOSE, DATE and SERVER also make up `ResponseHead.flags`.
+# What the server has to know of a field; DATE, SERVER and CLOSE make up `ResponseHead.flags`.
 DROPPED, CLOSE, DATE, SERVER, LENGTH = 1, 2, 4, 8, 16
 
 # Connection-specific fields are the server's business (RFC 9110 section 7.6.1; the ASGI
@@ -44,42 +40,63 @@ _SPECIAL = {
     b"upgrade": DROPPED,
 }
 
-_remembered: dict[tuple[bytes, bytes], Field] = {}
-_recall = _remembered.get
+# Fields that say nothing to the server, with their lines.
+_fields: dict[tuple[bytes, bytes], bytes] = {}
+_recall_field = _fields.get
 
 
-def check_field(name: object, value: object) -> Field:
-    """Check a field that is not remembered. Raises AppError for what must not go on the wire."""
-    if type(name) is not bytes:
-        raise AppError(f"Header name {name!r} expected to be `bytes`, but got `{type(name)}`")
-    if type(value) is not bytes:
-        raise AppError(f"Header value {value!r} expected to be `bytes`, but got `{type(value)}`")
+def check_field(name: bytes, value: bytes) -> tuple[bytes, int]:
+    """Check a field that is not remembered; returns its line and what it is to the server.
+
+    Raises:
+        AppError: It must not go on the wire.
+    """
+    line = b"%b: %b\r\n" % (name, value)
+    special = _SPECIAL.get(name.lower(), 0)
+    if special == LENGTH:
+        if not value.isdigit() or len(value) > 19:
+            raise AppError(f"content-length is not a number: {value!r}")
+        return line, LENGTH
     if not _is_token(name):
         raise AppError(f"Header name {name!r} is not a token (RFC 9110 section 5.6.2)")
     if _has_control(value):
         raise AppError(f"Header value of {name!r} contains a control character: {value!r}")
-    field = _classify(name, value)
-    if len(field.line) <= _MAX_REMEMBERED_SIZE and len(_remembered) < _MAX_REMEMBERED:
-        _remembered[(name, value)] = field
-    return field
+    if special == DROPPED:
+        return b"", CLOSE if b"close" in value.lower() else DROPPED
+    if not special and len(line) <= _MAX_FIELD_SIZE and len(_fields) < _MAX_FIELDS:
+        _fields[(name, value)] = line
+    return line, special
 
 
-def _classify(name: bytes, value: bytes) -> Field:
-    special = _SPECIAL.get(name.lower(), 0)
-    line = b"%b: %b\r\n" % (name, value)
-    if special is DROPPED:
-        return Field(b"", CLOSE if b"close" in value.lower() else DROPPED)
-    if special is LENGTH:
-        if not value.isdigit():
-            raise AppError(f"content-length is not a number: {value!r}")
-        return Field(line, LENGTH, int(value))
-    return Field(line, special)
+_heads: dict[tuple[Any, ...], "ResponseHead"] = {}  # by status, whether it is to HEAD, and fields
+
+
+def response_head(status: int, headers: HeaderPairs, method: str) -> "ResponseHead":
+    """The checked head of a response to a `method` request.
+
+    Raises:
+        AppError: The status is no final status code, or a field must not go on the wire.
+    """
+    try:
+        fields = tuple(headers)
+        head = _heads.get((status, method == "HEAD", fields))
+    except TypeError:  # pairs that are lists, or no pairs at all
+        fields = _as_pairs(headers)
+        head = _heads.get((status, method == "HEAD", fields))
+    if head is None or type(status) is not int:
+        head = ResponseHead(status, _as_pairs(fields), method)
+        if len(head.block) <= _MAX_HEAD_SIZE:
+            if len(_heads) >= _MAX_HEADS:
+                _heads.clear()
+            _heads[(head.status, method == "HEAD", fields)] = head
+    return head
 
 
 class ResponseHead:
     """A response's status and fields, checked, with what the framing needs to know about them.
 
-    `block` are the application's fields as HTTP/1.1 lines; `bodyless` says that no body may follow;
+    It is shared between equal responses, so it must not be changed. `block` is the status line and
+    the application's fields as HTTP/1.1 lines; `bodyless` says that no body may follow;
     `content_length` is None if the application gave none; `flags` has CLOSE if it wants the
     connection closed, DATE and SERVER if it gave these fields itself.
 
@@ -89,7 +106,7 @@ class ResponseHead:
 
     __slots__ = ("block", "bodyless", "content_length", "flags", "status")
 
-    def __init__(self, status: int, headers: HeaderPairs, method: str = "GET") -> None:
+    def __init__(self, status: int, headers: Pairs, method: str) -> None:
         if type(status) is not int or not 200 <= status <= 999:
             status = _final_status(status)
         self.status = status
@@ -97,31 +114,45 @@ class ResponseHead:
         self.bodyless = method == "HEAD" or status == 204 or status == 304
         self.content_length: int | None = None
         self.flags = 0
-        lines = []
-        try:
-            for pair in headers:
-                field = _recall(pair if type(pair) is tuple else tuple(pair))  # type: ignore[arg-type]
-                line, special, number = field or check_field(*pair)
-                if not special:
-                    lines.append(line)
-                elif special is not LENGTH:
-                    self.flags |= special
-                    lines.append(line)
-                elif self._note_length(number):
-                    lines.append(line)
-        except TypeError:
-            raise AppError(f"headers must be pairs of byte strings, not {headers!r}") from None
+        lines = [f"HTTP/1.1 {status} {reason_phrase(status)}\r\n".encode("ascii")]
+        lines += [_recall_field(pair) or self._take(*pair) for pair in headers]
         self.block = b"".join(lines)
 
-    def _note_length(self, length: int) -> bool:
-        """Take in a content-length; returns whether its line is written."""
+    def _take(self, name: bytes, value: bytes) -> bytes:
+        """Take in a field that is not remembered; returns its line."""
+        line, special = check_field(name, value)
+        if special == LENGTH:
+            return self._take_length(line, value)
+        self.flags |= special
+        return line
+
+    def _take_length(self, line: bytes, value: bytes) -> bytes:
         if self.status == 204:  # RFC 9110 section 8.6: none in a 204
-            return False
-        known = self.content_length
+            return b""
+        length, known = int(value), self.content_length
         if known is not None and known != length:
             raise AppError(f"two content-length headers, {known} and {length}")
         self.content_length = length
-        return known is None
+        return line if known is None else b""
+
+
+def _as_pairs(headers: HeaderPairs) -> Pairs:
+    """Any iterable of pairs, as ASGI allows, as tuples of byte strings."""
+    if not isinstance(headers, Iterable):
+        raise AppError(f"headers must be pairs of byte strings, not {headers!r}")
+    return tuple(_as_pair(pair) for pair in headers)
+
+
+def _as_pair(pair: Sequence[bytes]) -> tuple[bytes, bytes]:
+    try:
+        name, value = pair
+    except (TypeError, ValueError):
+        raise AppError(f"a header must be a pair of byte strings, not {pair!r}") from None
+    if type(name) is not bytes:
+        raise AppError(f"Header name {name!r} expected to be `bytes`, but got `{type(name)}`")
+    if type(value) is not bytes:
+        raise AppError(f"Header value {value!r} expected to be `bytes`, but got `{type(value)}`")
+    return name, value
 
 
 def _final_status(status: object) -> int:

@@ -22,6 +22,8 @@ _METHODS = {
     name.encode("ascii"): name
     for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 }
+# Fewer bytes than 64 bits can count, however signed: no two programs on the way differ about it.
+_MAX_LENGTH_DIGITS = 18
 _is_absolute = re.compile(rb"https?://([^/?#]+)", re.IGNORECASE).match
 
 
@@ -34,36 +36,45 @@ def accept(method: bytes, target: bytes, version: str, headers: Headers) -> Requ
     Raises:
         ProtocolError: The head is refused.
     """
-    if version not in ("1.1", "1.0"):
+    if version != "1.1" and version != "1.0":
         raise ProtocolError(505, f"HTTP/{version} is not spoken here, only HTTP/1.0 and HTTP/1.1")
     # RFC 9112 section 3.2: visible ASCII. (Neither parser lets a space through.)
-    if not (target.isascii() and target.decode("ascii").isprintable()):
+    if not target.isascii() or not target.decode("ascii").isprintable():
         raise ProtocolError(400, "the request target has characters that must be percent-encoded")
-    request = Request(
-        _METHODS.get(method) or method.decode("ascii").upper(), target, version, headers
-    )
-    decisive = [field for field in headers if field[0] in _DECISIVE]
-    if version != "1.1" or len(decisive) != 1 or decisive[0][0] != b"host":
-        _frame(request, decisive)
+    request = Request(_METHODS.get(method) or _other_method(method), target, version, headers)
+    hosts = decisive = 0
+    for field in headers:
+        if field[0] in _DECISIVE:
+            decisive += 1
+            if field[0] == b"host":
+                hosts += 1
+    if hosts != 1 or decisive != 1 or version == "1.0":
+        _frame(request, hosts)
     if target[0] != 0x2F:
         _check_target_form(request)
     return request
 
 
-def _frame(request: Request, fields: Headers) -> None:
+def _other_method(method: bytes) -> str:
+    name = method.decode("ascii").upper()
+    if name == "CONNECT":  # whatever its target: its body, if any, is no HTTP
+        raise ProtocolError(501, "this server is no proxy: CONNECT is not offered")
+    return name
+
+
+def _frame(request: Request, hosts: int) -> None:
     """Length, persistence, expectation, upgrade (RFC 9112 6, 9.3; RFC 9110 10.1.1, 7.8)."""
     request.keep_alive = request.http_version == "1.1"
     coded = False
-    hosts = 0
     length: bytes | None = None
     options: set[bytes] = set()
     upgrade = b""
-    for name, value in fields:
+    for name, value in request.headers:
         if name == b"content-length":
             if length not in (None, value):
                 raise ProtocolError(400, "two Content-Length headers that differ")
-            if not value.isdigit():
-                raise ProtocolError(400, "Content-Length is not a number")
+            if not value.isdigit() or len(value) > _MAX_LENGTH_DIGITS:
+                raise ProtocolError(400, "Content-Length is not a number, or not a possible one")
             length = value
         elif name == b"transfer-encoding":
             if coded or value.lower() != b"chunked":
@@ -71,8 +82,6 @@ def _frame(request: Request, fields: Headers) -> None:
                     501, "the only transfer coding understood here is chunked, once"
                 )
             coded = True
-        elif name == b"host":
-            hosts += 1
         elif name == b"connection":
             options.update(option.strip() for option in value.lower().split(b","))
         elif name == b"expect":
@@ -112,8 +121,6 @@ def _check_target_form(request: Request) -> None:
         if request.method != "OPTIONS":
             raise ProtocolError(400, "the target * is only for OPTIONS")
         return
-    if request.method == "CONNECT":
-        raise ProtocolError(501, "this server is no proxy: CONNECT is not offered")
     absolute = _is_absolute(request.target)
     if absolute is None:
         raise ProtocolError(400, "the request target is neither a path nor an absolute URL")

@@ -25,7 +25,7 @@ from ..types import (
     Request,
     Sink,
 )
-from .fields import CLOSE, DATE, SERVER, ResponseHead, reason_phrase
+from .fields import CLOSE, DATE, SERVER, check_field, reason_phrase
 from .guard import accept
 
 # So many bytes go to the parser at once while it looks for heads: it cannot be stopped in the
@@ -53,11 +53,12 @@ class Writing(Enum):
     LENGTH = "by content-length, or no body"
     CHUNKED = "chunked"
     UNTIL_CLOSE = "by the end of the connection"
+    BLOCKED = "no exchange, until the peer reads"
 
 
 # An enum's attribute look-up is a call in Python 3.11.
 HEAD, BODY, DISCARD, CLOSED = Reading
-IDLE, AWAITED, LENGTH, CHUNKED, UNTIL_CLOSE = Writing
+IDLE, AWAITED, LENGTH, CHUNKED, UNTIL_CLOSE, BLOCKED = Writing
 
 
 class H1:
@@ -121,42 +122,52 @@ class H1:
         """Whether a request head has arrived in part."""
         return self._head_size > 0
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes, sliced: bool = False) -> None:
         """Take bytes from the peer. Raises ProtocolError."""
-        if self._queue and self._reading is HEAD:
-            self._pending += data
-        elif len(data) > _SLICE:
+        if not sliced and (len(data) > _SLICE or self._queue):
             self._feed_slices(data)
-        elif self._reading is not CLOSED:
-            self._feed_piece(data)
-
-    def _feed_slices(self, data: bytes) -> None:
-        """Parse a large read step by step, to be able to stop when requests pile up."""
-        position = 0
-        while position < len(data) and self._reading is not CLOSED:
-            if self._queue:
-                self._pending = data[position:]
-                return
-            size = max(_SLICE, self._left or 0) if self._reading is BODY else _SLICE
-            self._feed_piece(data[position : position + size])
-            position += size
-
-    def _feed_piece(self, data: bytes) -> None:
+            return
         if self._reading is HEAD:
             self._head_size += len(data)
+        elif self._reading is CLOSED:
+            return
+        elif self._left is None:
+            self._head_size += len(data)  # chunk sizes, extensions, trailers
         try:
             self._parse(data)
+        except Exception as error:
+            self._recover(error, data)
+        if self._head_size > MAX_HEAD_SIZE:
+            what = "head is" if self._reading is HEAD else "chunk extensions or trailers are"
+            raise ProtocolError(431, f"the request {what} larger than {MAX_HEAD_SIZE} bytes")
+
+    def _feed_slices(self, data: bytes) -> None:
+        """Parse step by step, to be able to stop when requests pile up."""
+        position = 0
+        while position < len(data):
+            if self._queue and self._reading is HEAD:
+                self._pending += data[position:]
+                return
+            size = max(_SLICE, self._left or 0) if self._reading is BODY else _SLICE
+            self.feed(data[position : position + size], sliced=True)
+            position += size
+
+    def _recover(self, error: Exception, data: bytes) -> None:
+        try:
+            self._parser.recover(error, data)
+            self._parse = self._parser.feed
         except ProtocolError:
             if self._reading is not CLOSED:  # behind "Connection: close" nothing matters
                 raise
-        if self._head_size > MAX_HEAD_SIZE:
-            raise ProtocolError(431, f"the request head is larger than {MAX_HEAD_SIZE} bytes")
 
     def feed_eof(self) -> bool:
         """The peer sends no more. Returns True while it is still to be answered."""
         if self._incoming is not None or self._writing is not AWAITED:
             # Cut in the middle of a request; or between two; or it leaves while it is being
             # answered.
+            if self._writing is UNTIL_CLOSE:
+                self._sink.abort(reset=True)  # an end would look like the response's
+            self._lose()
             return False
         self._reading = CLOSED
         if self._queue:
@@ -172,30 +183,36 @@ class H1:
         self._head_size = 0
         request = accept(method, target, version, headers)
         cycle = self._sink.on_request(self, request)
-        self._reading = BODY
-        self._incoming = cycle
-        self._left = request.content_length
-        self._last = not request.keep_alive
-        if self._cycle is None:
-            self._cycle = cycle
-            self._request = request
-            self._writing = AWAITED
-            self._keep_alive = request.keep_alive
-            cycle.start()
+        if request.content_length != 0:
+            self._reading = BODY
+            self._incoming = cycle
+            self._left = request.content_length
+            self._last = not request.keep_alive
+        elif not request.keep_alive:
+            self._reading = CLOSED
+        if self._writing is IDLE:
+            self._begin(cycle, request)
         else:
-            self._wait(cycle, request)
+            if self._queue is None:
+                self._queue = deque()
+            self._queue.append((cycle, request))
+            self._pause()
 
-    def _wait(self, cycle: Receiver, request: Request) -> None:
-        if self._queue is None:
-            self._queue = deque()
-        self._queue.append((cycle, request))
-        self._pause()
+    def _begin(self, cycle: Receiver, request: Request) -> None:
+        """It is this exchange's turn."""
+        self._cycle = cycle
+        self._request = request
+        self._writing = AWAITED
+        self._keep_alive = request.keep_alive
+        cycle.start()
 
     def on_body(self, data: bytes) -> None:
         """From the parser: a piece of a request body."""
         size = len(data)
         if self._left is not None:
             self._left -= size
+        else:
+            self._head_size = 0
         if self._incoming is not None:
             self._unread += size
             if self._unread > READ_HIGH_WATER:
@@ -209,13 +226,15 @@ class H1:
 
     def on_end(self) -> None:
         """From the parser: a request is complete."""
-        cycle = self._incoming
-        if cycle is not None:
-            self._incoming = None
+        if self._reading is BODY:
             self._reading = CLOSED if self._last else HEAD
-            cycle.feed_eof()
+            if self._incoming is not None:
+                self._head_size = 0
+                cycle, self._incoming = self._incoming, None
+                cycle.feed_eof()
         elif self._reading is DISCARD:
             self._reading = HEAD
+            self._head_size = 0
             self._unread = 0
             self._next()
 
@@ -239,7 +258,7 @@ class H1:
 
     def respond(self, cycle: Receiver, head: Head | None, body: bytes, more: bool) -> bool:
         """Send a part of the response in progress. Returns False when `send()` should wait."""
-        pieces = [] if head is None else self._begin(head, body, more)
+        pieces = [] if head is None else self._head_pieces(head, body, more)
         if self._writing is CHUNKED:
             if body:
                 pieces += (b"%x\r\n" % len(body), body, b"\r\n")
@@ -255,34 +274,35 @@ class H1:
             self._finish()
         return not self._sink.write_paused
 
-    def _begin(self, head: Head, body: bytes, more: bool) -> list[bytes]:
+    def _head_pieces(self, head: Head, body: bytes, more: bool) -> list[bytes]:
         """Decide the framing and persistence; returns the head's pieces."""
         request = self._request
         assert request is not None
-        modern = request.http_version == "1.1"
-        pieces = [
-            (_status_lines if modern else _old_status_lines)[head.status],
-            self._defaults.default_lines if not head.flags else self._missing_lines(head.flags),
-            head.block,
-        ]
         self._writing = LENGTH
+        framing = b""
         if head.content_length is None and not head.bodyless:
             if not more:
-                pieces.append(b"content-length: %d\r\n" % len(body))
-            elif modern:
+                framing = b"content-length: %d\r\n" % len(body)
+            elif request.http_version == "1.1":
                 self._writing = CHUNKED
-                pieces.append(b"transfer-encoding: chunked\r\n")
+                framing = b"transfer-encoding: chunked\r\n"
             else:
                 self._writing = UNTIL_CLOSE
-        if head.flags & CLOSE or self._writing is UNTIL_CLOSE:
+                self._keep_alive = False
+        if head.flags & CLOSE:
             self._keep_alive = False
         elif self._draining or self._incoming is not None:
             self._keep_alive = self._keep_alive and self._may_keep(request)
-        if not self._keep_alive:
-            pieces.append(b"connection: close\r\n\r\n")
-        else:
-            pieces.append(b"\r\n" if modern else b"connection: keep-alive\r\n\r\n")
-        return pieces
+        defaults = self._defaults
+        if self._keep_alive and not head.flags and request.http_version == "1.1":
+            return [head.block, framing, defaults.last_lines]
+        block = head.block
+        persistence = b"" if self._keep_alive else b"connection: close\r\n"
+        if request.http_version == "1.0":
+            # The version is echoed, as Daphne and Go do; old clients are happier with it.
+            block = b"HTTP/1.0" + block[8:]
+            persistence = b"connection: keep-alive\r\n" if self._keep_alive else persistence
+        return [block, framing, self._missing_lines(head.flags), persistence, b"\r\n"]
 
     def _missing_lines(self, flags: int) -> bytes:
         """The default fields that the application has not given itself."""
@@ -305,8 +325,9 @@ class H1:
             return
         if status == 100:
             request.expects_continue = False
-        head = ResponseHead(200, headers)
-        self._write(b"".join((_status_lines[status], head.block, b"\r\n")))
+        lines = [f"HTTP/1.1 {status} {reason_phrase(status)}\r\n".encode("ascii")]
+        lines += [check_field(name, value)[0] for name, value in headers]
+        self._write(b"".join((*lines, b"\r\n")))
 
     def abort(self, cycle: Receiver) -> None:
         """The response cannot be completed. Only its framing can tell the peer, else a reset."""
@@ -330,7 +351,7 @@ class H1:
             if self._writing is not AWAITED:
                 self._sink.close()
                 return
-        if self._cycle is None:
+        if self._cycle is None and self._writing is not BLOCKED:
             self._answer(error)
         else:
             self._refusal = error
@@ -338,7 +359,7 @@ class H1:
     def _answer(self, error: ProtocolError) -> None:
         body = error.reason.encode("utf-8", "replace") + b"\n"
         head = (
-            _status_lines[error.status],
+            f"HTTP/1.1 {error.status} {reason_phrase(error.status)}\r\n".encode("ascii"),
             self._defaults.default_lines,
             b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n" % len(body),
             b"connection: close\r\n\r\n",
@@ -354,16 +375,21 @@ class H1:
         """The response is complete."""
         cycle, self._cycle, self._request = self._cycle, None, None
         self._writing = IDLE
-        if cycle is not None and self._incoming is cycle:
+        if self._incoming is not None and self._incoming is cycle:
             self._leave_unread()
         elif not self._keep_alive:
             self._reading = CLOSED
             self._sink.close()
-        elif self._sink.write_paused:
-            # Who does not read gets no more answers: see `resume`.
-            self._pause()
-        else:
+        elif (
+            self._queue
+            or self._paused
+            or self._draining
+            or self._sink.write_paused
+            or self._refusal is not None
+        ):
             self._next()
+        else:
+            self._sink.on_idle()
 
     def _leave_unread(self) -> None:
         """The request is still arriving: read its rest, or close so that the peer sees why."""
@@ -379,13 +405,14 @@ class H1:
 
     def _next(self) -> None:
         """Begin the exchange that waits, or else be idle."""
+        if self._sink.write_paused:
+            # Who does not read gets no more answers: see `resume`.
+            self._writing = BLOCKED
+            self._pause()
+            self._sink.on_idle()
+            return
         if self._queue:
-            cycle, request = self._queue.popleft()
-            self._cycle = cycle
-            self._request = request
-            self._writing = AWAITED
-            self._keep_alive = request.keep_alive
-            cycle.start()
+            self._begin(*self._queue.popleft())
         elif self._refusal is not None:
             self._answer(self._refusal)
             return
@@ -413,8 +440,14 @@ class H1:
         """The transport takes bytes again."""
         if self._cycle is not None:
             self._cycle.resume()
-        elif self._paused and self._reading is not CLOSED:
+        elif self._writing is BLOCKED:
+            self._writing = IDLE
             self._next()
+
+    def hang_up(self) -> None:
+        """The peer closed its sending side some time ago, and is not answered yet."""
+        if self._cycle is not None:
+            self._cycle.hung_up()
 
     def drain(self) -> None:
         """Close after the exchanges that have begun, or the one that comes."""
@@ -422,28 +455,16 @@ class H1:
 
     def lost(self) -> None:
         """The connection is gone."""
+        self._lose()
+        self._parser.close()
+        del self._parse, self._write
+
+    def _lose(self) -> None:
+        """The peer is gone, whatever may still be on its way to it."""
         self._reading = CLOSED
         waiting = [cycle for cycle, _ in self._queue or ()]
         for cycle in (self._cycle, *waiting):
             if cycle is not None:
                 cycle.lost()
-        self._cycle = self._incoming = self._queue = None
-        self._parser.close()
-        del self._parse, self._write
-
-
-class _StatusLines(dict[int, bytes]):
-    """Status -> status line, made when first asked for."""
-
-    def __init__(self, version: str) -> None:
-        super().__init__()
-        self._version = version
-
-    def __missing__(self, status: int) -> bytes:
-        line = f"HTTP/{self._version} {status} {reason_phrase(status)}\r\n".encode("ascii")
-        self[status] = line
-        return line
-
-
-_status_lines = _StatusLines("1.1")
-_old_status_lines = _StatusLines("1.0")
+        self._cycle = self._incoming = self._queue = self._refusal = None
+        self._writing = IDLE

@@ -20,15 +20,18 @@ class H11Parser:
         self._conn = _fresh()
 
     def feed(self, data: bytes) -> None:
-        """Parse bytes. Raises ProtocolError for what is no HTTP/1."""
-        try:
-            self._conn.receive_data(data)
-            while self._take(self._conn.next_event()):
-                pass
-        except h11.RemoteProtocolError as error:
+        """Parse bytes."""
+        self._conn.receive_data(data)
+        while self._take(self._conn.next_event()):
+            pass
+
+    def recover(self, error: Exception, data: bytes) -> None:
+        """h11 cannot go on behind an error."""
+        if isinstance(error, h11.RemoteProtocolError):
             raise ProtocolError(
                 error.error_status_hint, f"not a valid HTTP/1 request: {error}"
             ) from None
+        raise error
 
     def close(self) -> None:
         """Let go of the engine."""

@@ -1,0 +1,109 @@
+"""The table of cases. To add one, add a row here (and an application to ``apps.py``)."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from benchmarks import apps
+
+
+class Kind(Enum):
+    """What is measured; the value is the unit that a report prints."""
+
+    LOAD = "us CPU per request"
+    STARTUP = "ms to first response"
+    MEMORY = "KiB per idle connection"
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """The one request a case sends, and the body that must come back with a 200."""
+
+    expected: bytes
+    method: str = "GET"
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    title: str
+    app: str
+    exchange: Exchange
+    kind: Kind = Kind.LOAD
+    connections: int = 64
+    """Open connections: of the load generator, or idle ones for ``Kind.MEMORY``."""
+    script: str = "report.lua"
+    access_log: bool = False
+    min_rounds: int = 1
+    unmeasured_rounds: int = 0
+    """Rounds thrown away at the start, for what only the first ever start of a program pays."""
+
+
+HELLO = Exchange(apps.HELLO)
+
+# What a browser adds to Host when it follows a link on a site it has been to before.
+BROWSER_HEADERS = (
+    (
+        "User-Agent",
+        "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) "
+        "Chrome/131.0.0.0 Safari/537.36",
+    ),
+    ("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/webp,*/*;q=0.8"),
+    ("Accept-Language", "en-GB,en;q=0.9,de;q=0.7"),
+    ("Accept-Encoding", "gzip, deflate, br, zstd"),
+    ("Referer", "https://example.org/some/page?with=query"),
+    ("Cookie", "sessionid=0123456789abcdef0123456789abcdef; csrftoken=abcdefghijklmnopqrstuvwxyz"),
+    ("Cache-Control", "max-age=0"),
+    ("Upgrade-Insecure-Requests", "1"),
+    ("Sec-Fetch-Dest", "document"),
+    ("Sec-Fetch-Mode", "navigate"),
+    ("Sec-Fetch-Site", "same-origin"),
+    ("DNT", "1"),
+)
+
+POST_BODY = b"x" * 1024  # the same as in wrk/post_1k.lua
+
+CASES = (
+    Case("hello", "13 bytes, keep-alive", "hello", HELLO),
+    Case("hello-log", "13 bytes, access log to a file", "hello", HELLO, access_log=True),
+    Case(
+        "hello-headers",
+        "13 bytes, 12 more request headers",
+        "hello",
+        Exchange(apps.HELLO, headers=BROWSER_HEADERS),
+    ),
+    Case(
+        "post-1k",
+        "POST 1 KiB, echoed",
+        "echo",
+        Exchange(POST_BODY, method="POST", body=POST_BODY),
+        script="post_1k.lua",
+    ),
+    Case("body-100k", "100 kB response", "body_100k", Exchange(apps.BODY_100K)),
+    Case(
+        "stream-10m",
+        "10 MiB in 64 KiB messages",
+        "stream_10m",
+        Exchange(apps.CHUNK * apps.CHUNKS),
+        connections=4,
+    ),
+    Case("sleep-10ms", "application sleeps 10 ms", "sleep_10ms", HELLO),
+    Case(
+        "startup",
+        "start to first response",
+        "hello",
+        HELLO,
+        kind=Kind.STARTUP,
+        min_rounds=7,
+        unmeasured_rounds=1,
+    ),
+    Case(
+        "idle-memory",
+        "5,000 idle keep-alive connections",
+        "hello",
+        HELLO,
+        kind=Kind.MEMORY,
+        connections=5000,
+    ),
+)

@@ -1,0 +1,107 @@
+"""The client that checks: one connection or a crowd of idle ones, never a load."""
+
+import http.client
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from benchmarks.cases import Exchange
+from benchmarks.failures import BenchmarkFailure
+from benchmarks.process import RunningServer
+from benchmarks.servers import HOST
+
+_START_SECONDS = 20.0
+_POLL_SECONDS = 0.001
+_ANSWER_SECONDS = 5.0
+
+
+def wait_until_ready(server: RunningServer, exchange: Exchange) -> float:
+    """Try until the right answer comes; return the seconds since the start."""
+    deadline = server.spawned + _START_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            with _connected(server.port) as connection:
+                check(connection, exchange)
+            return time.monotonic() - server.spawned
+        except (OSError, http.client.HTTPException):
+            server.check_alive()
+            time.sleep(_POLL_SECONDS)
+    raise BenchmarkFailure(f"no answer within {_START_SECONDS:.0f} s: {server.last_words()}")
+
+
+def probe(server: RunningServer, exchange: Exchange) -> None:
+    """The same request twice on one connection: right answers, and the connection is kept."""
+    with _connected(server.port) as connection:
+        for turn in ("first", "second"):
+            try:
+                check(connection, exchange)
+            except (OSError, http.client.HTTPException) as error:
+                raise BenchmarkFailure(f"probe, {turn} request: {error!r}") from error
+
+
+def check(connection: http.client.HTTPConnection, exchange: Exchange) -> None:
+    """One exchange; a wrong status or body is a failure, not a slow success."""
+    connection.request(exchange.method, "/", exchange.body, dict(exchange.headers))
+    response = connection.getresponse()
+    body = response.read()
+    if response.status != 200:
+        raise BenchmarkFailure(f"probe: status {response.status} in place of 200")
+    if body != exchange.expected:
+        size = f"{len(body)} bytes, expected {len(exchange.expected)}"
+        raise BenchmarkFailure(f"probe: wrong body ({size})")
+
+
+@contextmanager
+def idle_connections(server: RunningServer, exchange: Exchange, number: int) -> Iterator[None]:
+    """Open connections one after the other, each with one request, and keep them all open."""
+    with ExitStack() as stack:
+        crowd: list[socket.socket] = []
+        for _ in range(number):
+            try:
+                crowd.append(stack.enter_context(_used_connection(server.port, exchange)))
+            except OSError as error:
+                raise BenchmarkFailure(f"stalled after {len(crowd)} connections") from error
+        yield
+        closed = sum(not _is_open(one) for one in crowd)
+        if closed:
+            raise BenchmarkFailure(f"closed {closed} of {number} idle connections")
+
+
+@contextmanager
+def _connected(port: int) -> Iterator[http.client.HTTPConnection]:
+    connection = http.client.HTTPConnection(HOST, port, timeout=_ANSWER_SECONDS)
+    try:
+        connection.connect()
+        connection.auto_open = 0  # a connection the server closed must not be opened anew
+        yield connection
+    finally:
+        connection.close()
+
+
+def _used_connection(port: int, exchange: Exchange) -> socket.socket:
+    """By hand: http.client would keep a buffer per connection, and 5,000 of them add up."""
+    connection = socket.create_connection((HOST, port), timeout=_ANSWER_SECONDS)
+    try:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        answer = b""
+        while not answer.endswith(exchange.expected):
+            data = connection.recv(65536)
+            if not data:
+                raise ConnectionResetError("closed before the whole answer")
+            answer += data
+    except OSError:
+        connection.close()
+        raise
+    return connection
+
+
+def _is_open(connection: socket.socket) -> bool:
+    """Nothing to read is what an idle connection has; an end of file is readable."""
+    connection.setblocking(False)
+    try:
+        return bool(connection.recv(1))
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False

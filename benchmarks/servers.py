@@ -1,0 +1,140 @@
+"""The table of servers. To add one, add a row to each of the two tables here.
+
+A command line is a template of the program and its arguments:
+
+    {bin}      the folder of programs of the server's own environment
+    {port}     a free port on the loopback address
+    {app}      the application, ``module:object``
+    {options}  the switches below that the case asks for
+    {log}      the file that receives the access log (inside of the switches)
+
+Every server gets one worker, uvloop where it can, and the defaults of production otherwise.
+"""
+
+import shlex
+from dataclasses import dataclass
+
+HOST = "127.0.0.1"
+UVLOOP = "uvloop==0.23.0"
+HTTPTOOLS = "httptools==0.9.0"
+H11 = "h11==0.16.0"
+
+
+@dataclass(frozen=True)
+class Environment:
+    """One virtual environment. ``show`` are the packages whose versions a report names."""
+
+    name: str
+    requirements: tuple[str, ...]
+    show: tuple[str, ...]
+    checkout: bool = False
+    """Install the working tree, anew at each run, so that what is measured is what is there."""
+
+
+@dataclass(frozen=True)
+class Server:
+    name: str
+    environment: str
+    command: str
+    quiet: str = ""
+    """Switches that turn the access log off."""
+    logged: str | None = ""
+    """Switches that turn it on, to ``{log}`` or to stdout; None: this server has no access log."""
+    patient: str = ""
+    """Switches for the memory case only: keep idle connections, and enough of them."""
+    ours: bool = False
+
+
+ENVIRONMENTS = (
+    Environment("aserver", (), ("aserver", "httptools", "h11", "uvloop"), checkout=True),
+    Environment("daphne", ("daphne==4.2.3",), ("daphne", "Twisted")),
+    Environment(
+        "uvicorn",
+        ("uvicorn==0.54.0", H11, HTTPTOOLS, "zttp==0.0.35", UVLOOP),
+        ("uvicorn", "h11", "httptools", "zttp", "uvloop"),
+    ),
+    Environment("hypercorn", ("hypercorn==0.18.0", H11, UVLOOP), ("hypercorn", "h11", "uvloop")),
+    Environment("granian", ("granian==2.8.7", UVLOOP), ("granian", "uvloop")),
+    Environment(
+        "gunicorn",
+        ("gunicorn==27.0.1", "gunicorn_h1c==0.6.9", UVLOOP),
+        ("gunicorn", "gunicorn_h1c", "uvloop"),
+    ),
+    Environment("fastpysgi", ("fastpysgi==0.6",), ("fastpysgi",)),
+)
+
+
+def _aserver(parser: str) -> Server:
+    return Server(
+        f"aserver-{parser}",
+        "aserver",
+        f"{{bin}}/aserver --http {parser} -b {HOST}:{{port}} {{options}} {{app}}",
+        quiet="--no-access-log",
+        logged="--access-log {log}",
+        ours=True,
+    )
+
+
+def _uvicorn(parser: str) -> Server:
+    return Server(
+        f"uvicorn-{parser}",
+        "uvicorn",
+        f"{{bin}}/uvicorn --http {parser} --loop uvloop --host {HOST} --port {{port}} "
+        "{options} {app}",
+        quiet="--no-access-log",
+        patient="--timeout-keep-alive 75",
+    )
+
+
+SERVERS = (
+    _aserver("httptools"),
+    _aserver("h11"),
+    Server(
+        "daphne",
+        "daphne",
+        f"{{bin}}/daphne -b {HOST} -p {{port}} {{options}} {{app}}",
+        quiet="-v 0",
+        logged="--access-log {log}",
+    ),
+    _uvicorn("h11"),
+    _uvicorn("httptools"),
+    _uvicorn("zttp"),
+    Server(
+        "hypercorn",
+        "hypercorn",
+        f"{{bin}}/hypercorn -k uvloop -b {HOST}:{{port}} {{options}} {{app}}",
+        logged="--access-logfile {log}",
+        patient="--keep-alive 75",
+    ),
+    Server(
+        "granian",
+        "granian",
+        f"{{bin}}/granian --interface asgi --loop uvloop --host {HOST} --port {{port}} "
+        "{options} {app}",
+        logged="--access-log",
+        # It stops accepting at --backpressure connections, 1,024 unless told.
+        patient="--backlog 8192 --backpressure 8192",
+    ),
+    Server(
+        "gunicorn",
+        "gunicorn",
+        f"{{bin}}/gunicorn -k asgi --asgi-loop uvloop --no-control-socket -b {HOST}:{{port}} "
+        "{options} {app}",
+        logged="--access-logfile {log}",
+        patient="--keep-alive 75",
+    ),
+    Server(
+        "fastpysgi",
+        "fastpysgi",
+        f"{{bin}}/fastpysgi --host {HOST} --port {{port}} {{options}} {{app}}",
+        logged=None,
+    ),
+)
+
+
+def command_line(server: Server, options: str, **values: str) -> list[str]:
+    """Fill in the template. It is split first: a value with a space stays one argument."""
+    words: list[str] = []
+    for word in shlex.split(server.command):
+        words += shlex.split(options) if word == "{options}" else [word]
+    return [word.format(**values) for word in words]

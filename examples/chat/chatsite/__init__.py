@@ -1,0 +1,1 @@
+"""The demo site of aserver: Django and Channels, sync and async, uploads and streams."""
