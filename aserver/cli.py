@@ -85,11 +85,22 @@ def _fail(code: int, error: Exception) -> int:
 
 def entrypoint() -> NoReturn:
     """The console script."""
+    _fill_standard_descriptors()
     code = main()
     # Asked once more while it leaves: there is nothing left to ask for.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     _exit_in_bounded_time(code)
+
+
+def _fill_standard_descriptors() -> None:
+    """Started with one of the first three closed, we would get a socket there.
+
+    Whatever writes to standard output or error would write to a client then, and libuv aborts.
+    """
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(fd)
 
 
 def _exit_in_bounded_time(code: int) -> NoReturn:

@@ -10,6 +10,7 @@ from .types import AppError, ASGIApplication, Message, ServerError
 
 # For the call to return by itself after its last message, and then once more to end when cancelled.
 _END_SECONDS = 1.0
+_NO_REASON = "it gives no reason"
 
 
 class LifespanError(ServerError):
@@ -105,7 +106,7 @@ class Lifespan:
         await _first(self._task, self._stopped, timeout=timeout)
         if self._stopped.done():
             if (failure := self._stopped.result()) is not None:
-                app_log.error("The application failed to shut down: %s", failure)
+                app_log.error("The application failed to shut down: %s", failure or _NO_REASON)
         elif not self._task.done():
             app_log.error(
                 "The application did not complete lifespan.shutdown in %g seconds", timeout
@@ -160,17 +161,17 @@ class Lifespan:
                 f"the message {kind!r} is not allowed now: events so far: {self._stage.value}"
             )
         failed = kind in ("lifespan.startup.failed", "lifespan.shutdown.failed")
-        answer.set_result(str(message.get("message", "")) if failed else None)
+        answer.set_result(str(message.get("message", "")).strip() if failed else None)
 
 
 def _failed(message: str, error: BaseException | None) -> LifespanError:
     """What to raise; the log has what does not fit in a line."""
-    lines = message.strip().splitlines()
+    lines = message.splitlines()
     if len(lines) > 1:  # a traceback; Starlette sends one, then raises the same
         app_log.error("The application failed to start:\n%s", message)
     elif error is not None:
         app_log.error("The application raised in lifespan start-up", exc_info=error)
-    reason = lines[-1] if lines else one_line(error) if error else "it gives no reason"
+    reason = lines[-1] if lines else one_line(error) if error else _NO_REASON
     return LifespanError(f"the application failed to start: {reason}")
 
 

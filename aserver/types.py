@@ -52,8 +52,8 @@ class ServerError(Exception):
 class Request:
     """A parsed and accepted request head, the same for every protocol version.
 
-    `target` is as received (RFC 9112 section 3.2) and ASCII, `headers` have lower-case names, in the
-    order received. `content_length` is None for a body whose length is not known beforehand; a request
+    `target` is as received (RFC 9112 section 3.2) and ASCII, `headers` have lower-case names, in
+    the order received. `content_length` is None for a body of unknown length; a request
     without a body has 0.
     """
 

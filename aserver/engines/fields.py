@@ -6,7 +6,7 @@ bounded in number and in size.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -77,18 +77,25 @@ def response_head(status: int, headers: HeaderPairs, method: str) -> "ResponseHe
     Raises:
         AppError: The status is no final status code, or a field must not go on the wire.
     """
+    if type(status) is not int:
+        status = _final_status(status)
     try:
         fields = tuple(headers)
+    except TypeError:
+        raise AppError(f"headers must be pairs of byte strings, not {headers!r}") from None
+    try:
         head = _heads.get((status, method == "HEAD", fields))
-    except TypeError:  # pairs that are lists, or no pairs at all
-        fields = _as_pairs(headers)
+    except TypeError:  # pairs that are lists
+        fields = _as_pairs(fields)
         head = _heads.get((status, method == "HEAD", fields))
-    if head is None or type(status) is not int:
-        head = ResponseHead(status, _as_pairs(fields), method)
+    if head is None:
+        # Only what cannot change may be a key: tuples of byte strings.
+        fields = _as_pairs(fields)
+        head = ResponseHead(status, fields, method)
         if len(head.block) <= _MAX_HEAD_SIZE:
             if len(_heads) >= _MAX_HEADS:
                 _heads.clear()
-            _heads[(head.status, method == "HEAD", fields)] = head
+            _heads[(status, method == "HEAD", fields)] = head
     return head
 
 
@@ -107,9 +114,7 @@ class ResponseHead:
     __slots__ = ("block", "bodyless", "content_length", "flags", "status")
 
     def __init__(self, status: int, headers: Pairs, method: str) -> None:
-        if type(status) is not int or not 200 <= status <= 999:
-            status = _final_status(status)
-        self.status = status
+        self.status = status = _final_status(status)
         # RFC 9112 section 6.3(1); 1xx never comes here.
         self.bodyless = method == "HEAD" or status == 204 or status == 304
         self.content_length: int | None = None
@@ -138,8 +143,6 @@ class ResponseHead:
 
 def _as_pairs(headers: HeaderPairs) -> Pairs:
     """Any iterable of pairs, as ASGI allows, as tuples of byte strings."""
-    if not isinstance(headers, Iterable):
-        raise AppError(f"headers must be pairs of byte strings, not {headers!r}")
     return tuple(_as_pair(pair) for pair in headers)
 
 
@@ -156,7 +159,7 @@ def _as_pair(pair: Sequence[bytes]) -> tuple[bytes, bytes]:
 
 
 def _final_status(status: object) -> int:
-    """A status that is no plain int from 200 to 999: an IntEnum will do, anything else will not."""
+    """A status from 200 to 999, as a plain int: an IntEnum will do, anything else will not."""
     if isinstance(status, int) and not isinstance(status, bool) and 200 <= status <= 999:
         return int(status)
     raise AppError(f"status must be an integer from 200 to 999, not {status!r}")

@@ -18,12 +18,15 @@ _DECISIVE = {
     b"upgrade",
 }
 
-_METHODS = {
+METHODS = {
     name.encode("ascii"): name
     for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 }
 # Fewer bytes than 64 bits can count, however signed: no two programs on the way differ about it.
 _MAX_LENGTH_DIGITS = 18
+# RFC 9112 section 3.2.1: origin-form, the usual one; of visible ASCII and nothing else.
+is_path = re.compile(rb"/[!-~]*").fullmatch
+_is_visible = re.compile(rb"[!-~]+").fullmatch
 _is_absolute = re.compile(rb"https?://([^/?#]+)", re.IGNORECASE).match
 
 
@@ -38,10 +41,7 @@ def accept(method: bytes, target: bytes, version: str, headers: Headers) -> Requ
     """
     if version != "1.1" and version != "1.0":
         raise ProtocolError(505, f"HTTP/{version} is not spoken here, only HTTP/1.0 and HTTP/1.1")
-    # RFC 9112 section 3.2: visible ASCII. (Neither parser lets a space through.)
-    if not target.isascii() or not target.decode("ascii").isprintable():
-        raise ProtocolError(400, "the request target has characters that must be percent-encoded")
-    request = Request(_METHODS.get(method) or _other_method(method), target, version, headers)
+    request = Request(METHODS.get(method) or _other_method(method), target, version, headers)
     hosts = decisive = 0
     for field in headers:
         if field[0] in _DECISIVE:
@@ -50,7 +50,7 @@ def accept(method: bytes, target: bytes, version: str, headers: Headers) -> Requ
                 hosts += 1
     if hosts != 1 or decisive != 1 or version == "1.0":
         _frame(request, hosts)
-    if target[0] != 0x2F:
+    if is_path(target) is None:
         _check_target_form(request)
     return request
 
@@ -117,6 +117,8 @@ def _check_expectation(request: Request, value: bytes) -> None:
 
 def _check_target_form(request: Request) -> None:
     """A target that is no path: absolute-form, or `*` with OPTIONS (RFC 9112 section 3.2)."""
+    if _is_visible(request.target) is None:
+        raise ProtocolError(400, "the request target has characters that must be percent-encoded")
     if request.target == b"*":
         if request.method != "OPTIONS":
             raise ProtocolError(400, "the target * is only for OPTIONS")

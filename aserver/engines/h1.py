@@ -27,6 +27,7 @@ from ..types import (
 )
 from .fields import CLOSE, DATE, SERVER, check_field, reason_phrase
 from .guard import accept
+from .heads import HeadMemory
 
 # So many bytes go to the parser at once while it looks for heads: it cannot be stopped in the
 # middle, and every request in them becomes a cycle.
@@ -73,6 +74,7 @@ class H1:
         "_keep_alive",
         "_last",
         "_left",
+        "_memory",
         "_parse",
         "_parser",
         "_paused",
@@ -82,6 +84,7 @@ class H1:
         "_refusal",
         "_request",
         "_sink",
+        "_starting",
         "_unread",
         "_write",
         "_writing",
@@ -95,6 +98,7 @@ class H1:
         self._defaults = defaults
         self._parser = parser(self)
         self._parse = self._parser.feed
+        self._memory = HeadMemory()
         self._reading = HEAD
         self._writing = IDLE
         self._cycle: Receiver | None = None  # the exchange in progress
@@ -109,6 +113,7 @@ class H1:
         self._paused = False
         self._keep_alive = True
         self._draining = False
+        self._starting = False  # whether `_start_waiting` is at work
         self._refusal: ProtocolError | None = None  # waits for the exchange in progress
 
     def __repr__(self) -> str:
@@ -127,7 +132,14 @@ class H1:
         if not sliced and (len(data) > _SLICE or self._queue):
             self._feed_slices(data)
             return
+        block = b""
         if self._reading is HEAD:
+            if self._writing is IDLE and not self._head_size and data.endswith(b"\r\n\r\n"):
+                line, _, block = data.partition(b"\r\n")
+                known = self._memory.recall(line, block)
+                if known is not None:
+                    self._open(known)
+                    return
             self._head_size += len(data)
         elif self._reading is CLOSED:
             return
@@ -137,6 +149,8 @@ class H1:
             self._parse(data)
         except Exception as error:
             self._recover(error, data)
+        if block and self._request is not None:
+            self._memory.remember(block, self._request)
         if self._head_size > MAX_HEAD_SIZE:
             what = "head is" if self._reading is HEAD else "chunk extensions or trailers are"
             raise ProtocolError(431, f"the request {what} larger than {MAX_HEAD_SIZE} bytes")
@@ -181,7 +195,10 @@ class H1:
         if self._reading is CLOSED:
             return
         self._head_size = 0
-        request = accept(method, target, version, headers)
+        self._open(accept(method, target, version, headers))
+
+    def _open(self, request: Request) -> None:
+        """A request begins; it is answered now or, if others wait for their answer, in its turn."""
         cycle = self._sink.on_request(self, request)
         if request.content_length != 0:
             self._reading = BODY
@@ -412,7 +429,9 @@ class H1:
             self._sink.on_idle()
             return
         if self._queue:
-            self._begin(*self._queue.popleft())
+            self._start_waiting()
+            if self._cycle is None:
+                return
         elif self._refusal is not None:
             self._answer(self._refusal)
             return
@@ -424,6 +443,15 @@ class H1:
             self._sink.on_idle()
         if self._paused:
             self._read_on()
+
+    def _start_waiting(self) -> None:
+        """Start the request that waits; the next too, if an eager application answers at once."""
+        if self._starting:
+            return
+        self._starting = True
+        while self._queue and self._writing is IDLE and self._keep_alive:
+            self._begin(*self._queue.popleft())
+        self._starting = False
 
     def _read_on(self) -> None:
         """Parse what was held behind the queue, then take more from the peer."""

@@ -50,6 +50,7 @@ class HttpToolsParser:
                 except Exception as next_error:
                     self.recover(next_error, rest)
         elif self._refusal is not None:
+            error.__context__ = None  # two exceptions that hold each other hold the engine, too
             raise self._refusal
         elif isinstance(error, HttpParserCallbackError) and error.__context__ is not None:
             raise error.__context__
