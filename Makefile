@@ -5,13 +5,14 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 ARGS ?=
 
-.PHONY: help run test test-all bench lint types services clean
+.PHONY: help run test test-all bench reference lint types services clean
 
 help:
 	@echo "make run       install into $(VENV) and serve the demo site on http://127.0.0.1:8000"
 	@echo "make test      install into $(VENV), lint, check types, run every test"
 	@echo "make test-all  the tests on every Python from 3.11 on that is found"
 	@echo "make bench     compare with other servers; ARGS=\"--list\" shows what there is"
+	@echo "make reference write docs/reference/settings.md anew from the declarations"
 
 run: $(VENV)/.example
 	$(BIN)/python examples/chat/manage.py migrate --verbosity 0
@@ -32,6 +33,9 @@ test-all: services
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks $(ARGS)
+
+reference: $(VENV)/.dev
+	$(BIN)/python scripts/reference
 
 services:
 	scripts/services

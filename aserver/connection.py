@@ -102,6 +102,7 @@ class Connection(asyncio.Protocol):
         self.write_paused = True
         if self.phase is ACTIVE:
             self._enter(WRITING)
+            self._unsent = self._transport.get_write_buffer_size()
 
     def resume_writing(self) -> None:
         self.write_paused = False

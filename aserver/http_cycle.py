@@ -308,7 +308,9 @@ class HttpCycle:
 
     def _returned(self) -> None:
         """The application returned and has not completed its response."""
-        if self._sending is not DISCONNECTED:
+        if self._receiving is HUNG_UP and self._sending is not DISCONNECTED:
+            self._abandon()
+        elif self._sending is not DISCONNECTED:
             app_log.error("The application returned without completing its response: %s", self)
             self._give_up(500)
 
@@ -318,6 +320,9 @@ class HttpCycle:
             return
         if isinstance(error, asyncio.CancelledError) and self._cancelled:
             self._give_up(503)
+            return
+        if isinstance(error, asyncio.CancelledError) and self._receiving is HUNG_UP:
+            self._abandon()
             return
         app_log.error("Exception in the application: %s", self, exc_info=error)
         self._give_up(500)
@@ -331,6 +336,11 @@ class HttpCycle:
         elif self._sending is STREAMING:
             self._complete()
             self._engine.abort(self)
+
+    def _abandon(self) -> None:
+        """The application heard that its client hung up, and gave up: there is nobody to answer."""
+        self.lost()
+        self._engine.abort(self)
 
     @property
     def _cancelled(self) -> bool:

@@ -74,6 +74,13 @@ CASES = (
         Exchange(apps.HELLO, headers=BROWSER_HEADERS),
     ),
     Case(
+        "varied-headers",
+        "13 bytes, 12 more request headers, no two requests alike",
+        "hello",
+        Exchange(apps.HELLO, headers=BROWSER_HEADERS),
+        script="varied.lua",
+    ),
+    Case(
         "post-1k",
         "POST 1 KiB, echoed",
         "echo",

@@ -86,6 +86,7 @@ class H1:
         "_sink",
         "_starting",
         "_unread",
+        "_whole",
         "_write",
         "_writing",
     )
@@ -109,6 +110,7 @@ class H1:
         self._queue: deque[tuple[Receiver, Request]] | None = None
         self._pending = b""  # behind the queue, not parsed yet
         self._head_size = 0  # of a head that is not complete
+        self._whole = True  # whether the parser has nothing left over, if it is to read a head
         self._unread = 0  # body bytes that wait for their application
         self._paused = False
         self._keep_alive = True
@@ -132,9 +134,10 @@ class H1:
         if not sliced and (len(data) > _SLICE or self._queue):
             self._feed_slices(data)
             return
-        block = b""
+        line = block = b""
+        whole = data.endswith(b"\r\n\r\n")
         if self._reading is HEAD:
-            if self._writing is IDLE and not self._head_size and data.endswith(b"\r\n\r\n"):
+            if whole and self._whole and self._writing is IDLE and not self._head_size:
                 line, _, block = data.partition(b"\r\n")
                 known = self._memory.recall(line, block)
                 if known is not None:
@@ -149,8 +152,9 @@ class H1:
             self._parse(data)
         except Exception as error:
             self._recover(error, data)
+        self._whole = whole
         if block and self._request is not None:
-            self._memory.remember(block, self._request)
+            self._memory.remember(line, block, self._request)
         if self._head_size > MAX_HEAD_SIZE:
             what = "head is" if self._reading is HEAD else "chunk extensions or trailers are"
             raise ProtocolError(431, f"the request {what} larger than {MAX_HEAD_SIZE} bytes")

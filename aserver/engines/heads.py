@@ -42,12 +42,12 @@ class HeadMemory:
             return None
         return Request(name, target, "1.1", self._headers.copy())
 
-    def remember(self, block: bytes, request: Request) -> None:
-        """Take in a block that came with an accepted request."""
+    def remember(self, line: bytes, block: bytes, request: Request) -> None:
+        """Take in the two parts of a head that was accepted."""
         if block != self._block:
             self._headers = None
             self._block = block if _is_one_head(block) else b""
-        elif block and _is_plain(request):
+        elif block and _is_plain(request) and _is_split_well(line, block, request):
             self._headers = request.headers.copy()
 
 
@@ -65,4 +65,18 @@ def _is_plain(request: Request) -> bool:
         and not request.expects_continue
         and not request.upgrade
         and is_path(request.target) is not None
+    )
+
+
+def _is_split_well(line: bytes, block: bytes, request: Request) -> bool:
+    """Whether the line is the request line and nothing else, so that the block has all the fields.
+
+    A parser may take lines to end without a CR, and skip empty ones before the request line; and
+    of an absolute target, the guard makes a Host.
+    """
+    lines = block.count(b"\r\n")
+    return (
+        line == b"%b %b HTTP/1.1" % (request.method.encode("ascii"), request.target)
+        and block.count(b"\n") == lines
+        and block.count(b"\r") == lines
     )
