@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NoReturn
 
+from .addresses import targets
 from .app import AppImportError, load_app
 from .config import Config, ConfigError
 from .logs import set_up_logging
 from .options import Settings, load, to_toml
 from .server import choose_parser, run
-from .sockets import targets
 from .types import ServerError
 
 EXIT_CODES = {

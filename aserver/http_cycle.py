@@ -30,7 +30,8 @@ class Receiving(Enum):
     OPEN = "more is on its way"
     RECEIVED = "all has arrived"
     DELIVERED = "the application has it all"
-    HUNG_UP = "the client has closed its side"
+    LAST = "all has arrived, and the client has closed its side"
+    HUNG_UP = "the application has it all, and the client has closed its side"
 
 
 class Sending(Enum):
@@ -44,7 +45,7 @@ class Sending(Enum):
 
 
 # An enum's attribute look-up is a call in Python 3.11.
-OPEN, RECEIVED, DELIVERED, HUNG_UP = Receiving
+OPEN, RECEIVED, DELIVERED, LAST, HUNG_UP = Receiving
 AWAITED, HELD, STREAMING, COMPLETE, DISCONNECTED = Sending
 
 
@@ -152,7 +153,7 @@ class HttpCycle:
 
     def hung_up(self) -> None:
         """The client sends no more and may be gone: say so, but it can be answered still."""
-        self._receiving = HUNG_UP
+        self._receiving = HUNG_UP if self._receiving is DELIVERED else LAST
         self.deadline = self._context.now + self._context.close_seconds
         self._readers = _woken(self._readers)
 
@@ -167,7 +168,7 @@ class HttpCycle:
                 or self._receiving is HUNG_UP
             ):
                 return {"type": "http.disconnect"}
-            if self._body or self._receiving is RECEIVED:
+            if self._body or self._receiving is RECEIVED or self._receiving is LAST:
                 return self._take_body()
             if self._receiving is OPEN and self.request.expects_continue:
                 self._engine.inform(self, 100, [])
@@ -180,7 +181,7 @@ class HttpCycle:
         data = body[0] if len(body) == 1 else b"".join(body)
         more = self._receiving is OPEN
         if not more:
-            self._receiving = DELIVERED
+            self._receiving = HUNG_UP if self._receiving is LAST else DELIVERED
         if data:
             self._body = []
             self._engine.consumed(self, len(data))
@@ -287,7 +288,12 @@ class HttpCycle:
         """Each waiter has a future of its own: one may be cancelled."""
         waiter = self._context.loop.create_future()
         waiters.append(waiter)
-        await waiter
+        try:
+            await waiter
+        finally:
+            if waiter.cancelled():
+                # Some frameworks ask for a disconnect in this way, before every piece they send.
+                waiters.remove(waiter)
 
     # The application's run
 
@@ -355,7 +361,7 @@ class HttpCycle:
     def expire(self) -> None:
         """The application has taken too long: to respond, or to end after its client left."""
         silent = self._sending is AWAITED or self._sending is HELD
-        if silent and self._receiving is not HUNG_UP:
+        if silent and self._receiving is not HUNG_UP and self._receiving is not LAST:
             app_log.warning("The application did not respond in time (--http-timeout): %s", self)
             self._give_up(503)
             self.deadline = self._context.now + self._context.close_seconds
@@ -388,12 +394,15 @@ def _as_bytes(body: object) -> bytes:
     raise AppError(f"the body must be bytes, not {type(body).__name__}")
 
 
-def _is_disconnect(error: BaseException | None) -> bool:
+def _is_disconnect(error: BaseException) -> bool:
     """Whether an exception is, or comes from, what `send()` raised because the client left."""
-    if isinstance(error, BaseExceptionGroup):
-        return all(_is_disconnect(each) for each in error.exceptions)
-    while error is not None:
-        if isinstance(error, ClientDisconnected):
+    seen: set[int] = set()  # `raise error from error` is legal
+    each: BaseException | None = error
+    while each is not None and id(each) not in seen:
+        if isinstance(each, ClientDisconnected):
             return True
-        error = error.__cause__ or error.__context__
+        if isinstance(each, BaseExceptionGroup):
+            return all(map(_is_disconnect, each.exceptions))
+        seen.add(id(each))
+        each = each.__cause__ or each.__context__
     return False

@@ -108,6 +108,8 @@ class Server:
             self._context = context
             self._lifespan = Lifespan(app, config.process.lifespan, task_context)
             await self._lifespan.startup()
+            if isinstance(self._app, str):
+                enable_loggers()  # once more: applications set up logging in their lifespan, too
             context.state = self._lifespan.state
             for listener in self.listeners:
                 self._acceptors.append(await self._accept(context, listener))

@@ -1,7 +1,8 @@
 """Listening sockets: what is asked for, how it is opened, and what it leaves behind.
 
-There is one path for all of them: an address becomes a bound socket, whatever its family, or an
-inherited file descriptor becomes one; from then on the socket itself says what it is.
+There is one path for all of them: an address (see `aserver.addresses`) becomes a bound socket,
+whatever its family, or an inherited file descriptor becomes one; from then on the socket itself
+says what it is.
 """
 
 import contextlib
@@ -12,13 +13,12 @@ import socket
 import stat
 import sys
 from collections.abc import Iterator, MutableMapping
-from dataclasses import dataclass
 from typing import Any
 
+from .addresses import InheritedFd, Target, TcpAddress, UnixAddress, passed_fds, targets
 from .config import DEFAULT_HOST, DEFAULT_PORT, Bind, ConfigError
 from .types import ServerError
 
-_FIRST_PASSED_FD = 3  # sd_listen_fds(3): SD_LISTEN_FDS_START
 # IP_MINTTL in <linux/in.h>, IPV6_MINHOPCOUNT in <linux/in6.h>
 _LEAST_TTL = ((socket.IPPROTO_IP, 21), (socket.IPPROTO_IPV6, 73))
 
@@ -33,31 +33,6 @@ class NoSocketError(ServerError):
     """A file descriptor that should be a listening socket is none."""
 
     exit_code = 6
-
-
-@dataclass(frozen=True, slots=True)
-class TcpAddress:
-    """Listen on a host's addresses; an empty host, or `*`, is every interface."""
-
-    host: str
-    port: int
-
-
-@dataclass(frozen=True, slots=True)
-class UnixAddress:
-    """Listen on a unix socket."""
-
-    path: str
-
-
-@dataclass(frozen=True, slots=True)
-class InheritedFd:
-    """Listen on a socket that the process was started with."""
-
-    fd: int
-
-
-Target = TcpAddress | UnixAddress | InheritedFd
 
 
 class Listener:
@@ -119,72 +94,6 @@ class Listener:
             os.unlink(self._file)
 
 
-def targets(bind: Bind) -> list[Target]:
-    """Where to listen, by Daphne's rules; an empty list is 127.0.0.1:8000.
-
-    A host without a port has port 8000, a port without a host is on 127.0.0.1. Only a unix socket
-    or a file descriptor, and there is no TCP listener.
-
-    Raises:
-        ConfigError: An address cannot be understood.
-    """
-    port = DEFAULT_PORT if bind.port is None else bind.port
-    found: list[Target] = [_parse(text, port) for text in bind.bind]
-    if bind.port is not None and not any(isinstance(each, TcpAddress) for each in found):
-        found.append(TcpAddress(DEFAULT_HOST, port))
-    if bind.unix_socket is not None:
-        found.append(_unix("--unix-socket", bind.unix_socket))
-    if bind.fd is not None:
-        found.append(InheritedFd(bind.fd))
-    return found
-
-
-def _parse(text: str, default_port: int) -> Target:
-    if text.startswith("unix:"):
-        return _unix("--bind", text.removeprefix("unix:"))
-    if text.startswith("fd://"):
-        return InheritedFd(_number(text, text.removeprefix("fd://")))
-    if not text or "/" in text:
-        raise ConfigError(
-            f"--bind: {text!r} is not HOST, HOST:PORT, [IPV6]:PORT, unix:PATH, fd://N"
-        )
-    if text.startswith("["):
-        host, bracket, rest = text[1:].partition("]")
-        if ":" not in host or not bracket or (rest and not rest.startswith(":")):
-            raise ConfigError(f"--bind: {text!r} is not [IPV6]:PORT")
-        return TcpAddress(host, _number(text, rest[1:]) if rest else default_port)
-    if text.count(":") == 1:
-        host, _, port = text.partition(":")
-        return TcpAddress(host, _number(text, port))
-    return TcpAddress(text, default_port)  # a name, an IPv4 address, an IPv6 one without brackets
-
-
-def _unix(label: str, path: str) -> UnixAddress:
-    if not path:
-        # The kernel would choose a name that nobody knows.
-        raise ConfigError(f"{label}: a unix socket must have a path")
-    return UnixAddress(path)
-
-
-def _number(text: str, digits: str) -> int:
-    if not digits.isascii() or not digits.isdigit() or int(digits) > 65535:
-        raise ConfigError(f"--bind: {text!r} does not end in a number from 0 to 65535")
-    return int(digits)
-
-
-def passed_fds(environ: MutableMapping[str, str]) -> list[int]:
-    """The file descriptors that systemd passed to this very process (sd_listen_fds(3)).
-
-    The variables are removed, so that child processes do not take them for theirs.
-    """
-    pid = environ.pop("LISTEN_PID", "")
-    count = environ.pop("LISTEN_FDS", "")
-    environ.pop("LISTEN_FDNAMES", None)
-    if pid != str(os.getpid()) or not count.isdecimal():
-        return []
-    return list(range(_FIRST_PASSED_FD, _FIRST_PASSED_FD + int(count)))
-
-
 def open_listeners(bind: Bind, environ: MutableMapping[str, str] | None = None) -> list[Listener]:
     """Bind everything that is asked for, or nothing.
 
@@ -230,16 +139,16 @@ def _open_tcp(target: TcpAddress, bind: Bind) -> Iterator[Listener]:
         except OSError as error:
             # A name may have addresses that this machine has not, as ::1 without IPv6.
             if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
-                raise BindError(f"cannot listen on {_show(target)}: {_reason(error)}") from None
+                raise BindError(f"cannot listen on {target}: {_reason(error)}") from None
             missing = error
             continue
         opened += 1
         yield Listener(sock)
         port = sock.getsockname()[1]  # port 0: the same port for all addresses of the name
-        if family == socket.AF_INET6 and _is_everywhere(target) and not bind.v6only:
+        if family == socket.AF_INET6 and target.is_everywhere and not bind.v6only:
             return
     if missing is not None and not opened:
-        raise BindError(f"cannot listen on {_show(target)}: {_reason(missing)}")
+        raise BindError(f"cannot listen on {target}: {_reason(missing)}")
 
 
 def _bound(family: int, address: tuple[Any, ...], bind: Bind) -> socket.socket:
@@ -257,22 +166,18 @@ def _bound(family: int, address: tuple[Any, ...], bind: Bind) -> socket.socket:
     return sock
 
 
-def _is_everywhere(target: TcpAddress) -> bool:
-    return target.host in ("", "*")
-
-
 def _resolve(target: TcpAddress) -> list[tuple[int, tuple[Any, ...]]]:
     """The families and socket addresses of a host, in the resolver's order."""
-    if _is_everywhere(target):
+    if target.is_everywhere:
         everywhere = [(socket.AF_INET6, ("::", target.port, 0, 0))] if socket.has_ipv6 else []
         return [*everywhere, (socket.AF_INET, ("0.0.0.0", target.port))]
     try:
         found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
     except OSError as error:
-        raise BindError(f"cannot listen on {_show(target)}: {error.strerror}") from None
+        raise BindError(f"cannot listen on {target}: {error.strerror}") from None
     except UnicodeError:
         # The IDNA codec, before any resolver is asked: a label is empty, or too long.
-        raise BindError(f"cannot listen on {_show(target)}: this is no host name") from None
+        raise BindError(f"cannot listen on {target}: this is no host name") from None
     return list(dict.fromkeys((family, address) for family, _, _, _, address in found))
 
 
@@ -397,11 +302,6 @@ def _inode(path: str) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
-
-
-def _show(target: TcpAddress) -> str:
-    host = f"[{target.host}]" if ":" in target.host else target.host or "*"
-    return f"{host}:{target.port}"
 
 
 def _reason(error: OSError) -> str:

@@ -478,7 +478,7 @@ class H1:
 
     def hang_up(self) -> None:
         """The peer closed its sending side some time ago, and is not answered yet."""
-        if self._cycle is not None:
+        if self._cycle is not None and self._writing is AWAITED:
             self._cycle.hung_up()
 
     def drain(self) -> None:

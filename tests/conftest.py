@@ -1,0 +1,52 @@
+"""What all tests have in common."""
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def loop_name(request: pytest.FixtureRequest) -> str:
+    """Each event loop, by its name in `--loop`."""
+    return str(request.param)
+
+
+@pytest.fixture(params=["httptools", "h11"])
+def parser(request: pytest.FixtureRequest) -> str:
+    """Each HTTP/1 parser, by its name in `--http`."""
+    return str(request.param)
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
+    """Write modules into the current directory; the test's end forgets that they were imported."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    # A cache of bytecode would outlive a module that is written twice in a second.
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    before = set(sys.modules)
+
+    def write_module(path: str, text: str) -> None:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+
+    yield write_module
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def own_loggers() -> Iterator[None]:
+    """For tests that set logging up, or take it apart: put the `aserver` loggers back."""
+    names = ("aserver", "aserver.server", "aserver.app", "aserver.peer")
+    before = [
+        (each, each.handlers.copy(), each.level, each.propagate, each.disabled)
+        for each in map(logging.getLogger, names)
+    ]
+    yield
+    for logger, handlers, level, propagate, disabled in before:
+        logger.handlers, logger.propagate, logger.disabled = handlers, propagate, disabled
+        logger.setLevel(level)

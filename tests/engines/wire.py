@@ -1,0 +1,129 @@
+"""An HTTP/1 engine between two ends that are played by the test."""
+
+import re
+from collections.abc import Callable
+
+from aserver.engines.fields import response_head
+from aserver.engines.h1 import H1
+from aserver.types import HeaderPairs, ProtocolError
+from tests.corpus import Found
+from tests.fakes import FakeCycle, FakeDefaults, FakeSink, NewParser
+
+
+class Wire:
+    """The engine, its sink, and both ends' moves."""
+
+    def __init__(
+        self, parser: NewParser, eager: Callable[["Wire", FakeCycle], None] | None = None
+    ) -> None:
+        self.sink = FakeSink(None if eager is None else lambda cycle: eager(self, cycle))
+        self.engine = H1(self.sink, FakeDefaults(), parser)
+        self.refusals: list[ProtocolError] = []
+        self._answered = 0
+
+    def feed(self, *pieces: bytes) -> None:
+        """Bytes from the peer, taken as the connection takes them."""
+        for data in pieces:
+            try:
+                self.engine.feed(data)
+            except ProtocolError as error:
+                self.refusals.append(error)
+                self.engine.refuse(error)
+
+    def feed_bytewise(self, data: bytes) -> None:
+        """The same, each byte alone."""
+        self.feed(*(data[i : i + 1] for i in range(len(data))))
+
+    @property
+    def cycles(self) -> list[FakeCycle]:
+        """One for each request whose head has come."""
+        return self.sink.cycles
+
+    @property
+    def calls(self) -> list[str]:
+        """What the sink was told, but for writes, since this was last asked."""
+        calls, self.sink.calls = self.sink.calls, []
+        return calls
+
+    @property
+    def sent(self) -> bytes:
+        """What the peer got since this was last asked."""
+        written, self.sink.written = self.sink.written, b""
+        return written
+
+    def reading(self) -> bool:
+        """Whether the engine takes bytes from the peer now."""
+        return self.sink.reading
+
+    def mid_head(self) -> bool:
+        """Whether a head has arrived in part."""
+        return self.engine.mid_head
+
+    @property
+    def statuses(self) -> list[int]:
+        """The same, if only the statuses matter."""
+        return [int(status) for status in re.findall(rb"HTTP/1\.[01] (\d+) ", self.sent)]
+
+    @property
+    def current(self) -> FakeCycle:
+        """The cycle whose turn it is."""
+        return [cycle for cycle in self.cycles if cycle.started][-1]
+
+    def begin(
+        self, status: int = 200, headers: HeaderPairs = (), body: bytes = b"", more: bool = True
+    ) -> bool:
+        """The application's head, and the first of its body, as a cycle passes them on."""
+        cycle = self.current
+        self._answered += not more
+        head = response_head(status, headers, cycle.request.method)
+        return self.engine.respond(cycle, head, b"" if head.bodyless else body, more)
+
+    def go_on(self, body: bytes, more: bool = True) -> bool:
+        """More of the body."""
+        self._answered += not more
+        return self.engine.respond(self.current, None, body, more)
+
+    def answer(self, body: bytes = b"", *headers: tuple[bytes, bytes], status: int = 200) -> None:
+        """A whole response in one."""
+        self.begin(status, headers, body, more=False)
+
+    def answer_all(self) -> None:
+        """Answer everybody whose turn it is, or comes by that."""
+        while self._answered < sum(cycle.started for cycle in self.cycles):
+            self.answer()
+
+
+def exchange(parser: NewParser, pieces: list[bytes]) -> tuple[list[Found], list[int]]:
+    """What an engine finds when every complete request is answered; and the statuses it sent."""
+    wire = Wire(parser)
+    answered = 0
+    for piece in pieces:
+        wire.feed(piece)
+        while answered < len(wire.cycles):
+            cycle = wire.cycles[answered]
+            if not cycle.started or not cycle.complete or cycle.disconnected:
+                break
+            answered += 1
+            wire.answer()
+    return [_found(cycle) for cycle in wire.cycles], wire.statuses
+
+
+def _found(cycle: FakeCycle) -> Found:
+    request = cycle.request
+    return Found(
+        method=request.method,
+        target=request.target,
+        headers=[_comparable(*field) for field in request.headers],
+        version=request.http_version,
+        length=request.content_length,
+        keep_alive=request.keep_alive,
+        expects_continue=request.expects_continue,
+        upgrade=request.upgrade,
+        body=cycle.body,
+        complete=cycle.complete,
+    )
+
+
+def _comparable(name: bytes, value: bytes) -> tuple[bytes, bytes]:
+    # The one value that h11 changes.
+    return name, value.lower() if name == b"transfer-encoding" else value

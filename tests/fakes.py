@@ -1,0 +1,458 @@
+"""Stand-ins for the neighbours of the layer under test: they do what they are told, and tell it."""
+
+import asyncio
+import contextvars
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from hypothesis import settings
+
+from aserver.config import Config
+from aserver.connection import Connection
+from aserver.context import Context
+from aserver.engines.h1_h11 import H11Parser
+from aserver.engines.h1_httptools import HttpToolsParser
+from aserver.limits import sweep
+from aserver.types import (
+    ASGIApplication,
+    Engine,
+    Head,
+    Headers,
+    Message,
+    Parser,
+    ParserEvents,
+    ProtocolError,
+    Receive,
+    Request,
+    Scope,
+    Send,
+)
+
+NewParser = Callable[[ParserEvents], Parser]
+PARSERS: dict[str, NewParser] = {"httptools": HttpToolsParser, "h11": H11Parser}
+
+# Property tests are bounded, and the same everywhere.
+settings.register_profile("aserver", derandomize=True, deadline=None, database=None)
+settings.load_profile("aserver")
+
+
+async def nothing(scope: Scope, receive: Receive, send: Send) -> None:
+    """An application that is never called."""
+
+
+async def rounds(count: int = 10) -> None:
+    """Let every task of the loop take its steps."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+class FakeDefaults:
+    """What every response head has, as a test can spell it."""
+
+    date_line = b"date: now\r\n"
+    server_line = b"server: test\r\n"
+    default_lines = b"date: now\r\nserver: test\r\n"
+    last_lines = b"date: now\r\nserver: test\r\n\r\n"
+
+
+class FakeEvents:
+    """An engine, seen from a parser: `calls` are what it found."""
+
+    def __init__(self, parser: NewParser) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+        self.parser = parser(self)
+
+    def feed(self, *pieces: bytes) -> None:
+        """Parse, and recover, as the engine does."""
+        for data in pieces:
+            try:
+                self.parser.feed(data)
+            except Exception as error:
+                self.parser.recover(error, data)
+
+    def on_head(self, method: bytes, target: bytes, version: str, headers: Headers) -> None:
+        self.calls.append(("head", method, target, version, headers))
+
+    def on_body(self, data: bytes) -> None:
+        self.calls.append(("body", data))
+
+    def on_end(self) -> None:
+        self.calls.append(("end",))
+
+
+class FakeCycle:
+    """A cycle, seen from an engine: `calls` is what it heard, `body` what it was fed."""
+
+    def __init__(self, request: Request, eager: Callable[["FakeCycle"], None] | None) -> None:
+        self.request = request
+        self.calls: list[str] = []
+        self.body = b""
+        self._eager = eager
+
+    def __repr__(self) -> str:
+        return f"<FakeCycle {self.request.target!r} {' '.join(self.calls)}>"
+
+    @property
+    def started(self) -> bool:
+        return "start" in self.calls
+
+    @property
+    def complete(self) -> bool:
+        return "eof" in self.calls or self.request.content_length == 0
+
+    @property
+    def disconnected(self) -> bool:
+        return "lost" in self.calls
+
+    def start(self) -> None:
+        self.calls.append("start")
+        if self._eager is not None:
+            self._eager(self)
+
+    def feed(self, data: bytes) -> None:
+        assert data
+        assert not self.complete
+        self.body += data
+
+    def feed_eof(self) -> None:
+        assert not self.complete
+        self.calls.append("eof")
+
+    def lost(self) -> None:
+        self.calls.append("lost")
+
+    def resume(self) -> None:
+        self.calls.append("resume")
+
+    def hung_up(self) -> None:
+        self.calls.append("hung up")
+
+
+class FakeSink:
+    """The connection, seen from an engine.
+
+    `written` are its bytes, `writes` counts the calls that brought them, `calls` are the others.
+    """
+
+    def __init__(self, eager: Callable[[FakeCycle], None] | None = None) -> None:
+        self.write_paused = False
+        self.written = b""
+        self.writes = 0
+        self.calls: list[str] = []
+        self.cycles: list[FakeCycle] = []
+        self.reading = True
+        self._eager = eager
+
+    def write(self, data: bytes, /) -> None:
+        assert data
+        self.written += data
+        self.writes += 1
+
+    def writelines(self, data: Sequence[bytes], /) -> None:
+        self.write(b"".join(data))
+
+    def on_request(self, engine: Engine, request: Request) -> FakeCycle:
+        cycle = FakeCycle(request, self._eager)
+        self.cycles.append(cycle)
+        return cycle
+
+    def on_idle(self) -> None:
+        self.calls.append("idle")
+
+    def on_drain(self) -> None:
+        self.calls.append("drain")
+
+    def pause_reading(self) -> None:
+        assert self.reading
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        assert not self.reading
+        self.reading = True
+
+    def close(self) -> None:
+        self.calls.append("close")
+
+    def linger(self) -> None:
+        self.reading = True
+        self.calls.append("linger")
+
+    def abort(self, *, reset: bool = False) -> None:
+        self.calls.append("reset" if reset else "abort")
+
+
+class FakeEngine:
+    """An engine, seen from a cycle.
+
+    `calls` are what it was told, in order: `("respond", status or None, body, more)`,
+    `("inform", status)`, `("consumed", size)`, `("abort",)`. With `room` False, `respond` asks to
+    wait.
+    """
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+        self.heads: list[Head] = []
+        self.room = True
+
+    @property
+    def mid_head(self) -> bool:
+        return False
+
+    @property
+    def responses(self) -> list[tuple[Any, ...]]:
+        """What was sent to the client, and how it ended if badly."""
+        return [call for call in self.calls if call[0] in ("respond", "abort")]
+
+    @property
+    def credit(self) -> int:
+        """How many bytes of the request body were given back."""
+        return sum(call[1] for call in self.calls if call[0] == "consumed")
+
+    def feed(self, data: bytes) -> None:
+        raise NotImplementedError
+
+    def feed_eof(self) -> bool:
+        raise NotImplementedError
+
+    def respond(self, cycle: object, head: Head | None, body: bytes, more: bool) -> bool:
+        if head is not None:
+            self.heads.append(head)
+        self.calls.append(("respond", head and head.status, body, bool(more)))
+        return self.room
+
+    def inform(self, cycle: object, status: int, headers: Headers) -> None:
+        self.calls.append(("inform", status))
+
+    def consumed(self, cycle: object, size: int) -> None:
+        self.calls.append(("consumed", size))
+
+    def abort(self, cycle: object) -> None:
+        self.calls.append(("abort",))
+
+    def refuse(self, error: ProtocolError) -> None:
+        raise NotImplementedError
+
+    def resume(self) -> None:
+        raise NotImplementedError
+
+    def hang_up(self) -> None:
+        raise NotImplementedError
+
+    def drain(self) -> None:
+        raise NotImplementedError
+
+    def lost(self) -> None:
+        raise NotImplementedError
+
+
+class FakeLog:
+    """An access log."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, bytes, int, int]] = []
+
+    def http(self, client: object, method: str, target: bytes, status: int, size: int) -> None:
+        self.lines.append((method, target, status, size))
+
+
+def new_context(
+    app: ASGIApplication,
+    parser: NewParser = HttpToolsParser,
+    task_context: contextvars.Context | None = None,
+    **options: Any,
+) -> Context:
+    """A worker's shared state, its clock at zero."""
+    return Context(
+        app,
+        Config.of(**options),
+        asyncio.get_running_loop(),
+        parser,
+        task_context or contextvars.Context(),
+        wall=0.0,
+        tick=1.0,
+    )
+
+
+class FakeClock:
+    """The tick of a server, by hand."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self.wall = 0.0
+
+    def tick(self, seconds: float = 1.0) -> int:
+        """One tick, `seconds` after the last; returns how many deadlines had passed."""
+        self.wall += seconds
+        context = self._context
+        context.advance(self.wall)
+        return sweep(context.now, context.connections) + sweep(context.now, context.cycles)
+
+    def run(self, seconds: int) -> int:
+        """A tick a second."""
+        return sum(self.tick() for _ in range(seconds))
+
+
+class FakeSocket:
+    """A transport's socket: options set on it, and whether bytes wait in it."""
+
+    def __init__(self, fileno: int) -> None:
+        self._fileno = fileno
+        self.options: list[tuple[int, int, object]] = []
+
+    def fileno(self) -> int:
+        return self._fileno
+
+    def setsockopt(self, level: int, option: int, value: object) -> None:
+        self.options.append((level, option, value))
+
+
+class MemoryTransport(asyncio.Transport):
+    """A transport whose peer is the test.
+
+    The peer reads at once what is written (`received`), unless `reads` is False: then bytes wait in
+    the buffer until `take`. Order and moments of the calls to the protocol are those of asyncio.
+    """
+
+    def __init__(
+        self, protocol: asyncio.Protocol, sock: FakeSocket | None = None, **extra: Any
+    ) -> None:
+        addresses = {"sockname": ("192.0.2.1", 80), "peername": ("192.0.2.2", 50000)}
+        super().__init__({"socket": sock, **addresses, **extra})
+        self._loop = asyncio.get_running_loop()
+        self._protocol: asyncio.Protocol | None = protocol
+        self._buffer = bytearray()
+        self._high = 65536
+        self._full = False
+        self._closing = False
+        self._eof_written = False
+        self.reads = True
+        self.reading = True
+        self.received = b""
+        self.eof_received = False
+        self.closed = False
+        self.writes = 0
+        self.aborted = False
+        self.late_writes = 0  # behind the close: asyncio warns of them
+        protocol.connection_made(self)
+
+    # The protocol's side
+
+    def write(self, data: Any) -> None:
+        assert not self._eof_written, "Cannot call write() after write_eof()"
+        if self._closing and not self._buffer:
+            self.late_writes += 1
+            return
+        self.writes += 1
+        self._buffer += data
+        if self.reads:
+            self._flush(len(self._buffer))
+        elif len(self._buffer) > self._high and not self._full:
+            self._full = True
+            assert self._protocol is not None
+            self._protocol.pause_writing()
+
+    def writelines(self, list_of_data: Any) -> None:
+        self.write(b"".join(list_of_data))
+
+    def write_eof(self) -> None:
+        self._eof_written = True
+        self._flush(0)
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        assert high is not None
+        self._high = high
+
+    def get_write_buffer_size(self) -> int:
+        return len(self._buffer)
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+    def is_closing(self) -> bool:
+        return self._closing
+
+    def close(self) -> None:
+        if not self._closing:
+            self._closing = True
+            self.reading = False
+            self._flush(0)
+
+    def abort(self) -> None:
+        self.aborted = True
+        self._closing = True
+        self._buffer.clear()
+        self._flush(0)
+
+    # The peer's side
+
+    def take(self, size: int) -> None:
+        """The peer reads so many of the bytes that wait."""
+        self._flush(size)
+
+    def _flush(self, size: int) -> None:
+        self.received += self._buffer[:size]
+        del self._buffer[:size]
+        if self._full and len(self._buffer) <= self._high // 4:
+            self._full = False
+            assert self._protocol is not None
+            self._protocol.resume_writing()
+        if not self._buffer:
+            self.eof_received = self._eof_written
+            if self._closing and not self.closed:
+                self.closed = True
+                self._loop.call_soon(self._lose)
+
+    def _lose(self) -> None:
+        protocol, self._protocol = self._protocol, None
+        assert protocol is not None
+        protocol.connection_lost(None)
+
+
+class Client:
+    """A connection between a test and an application, without sockets and without waiting."""
+
+    def __init__(self, context: Context, sock: FakeSocket | None = None, **extra: Any) -> None:
+        self.connection = Connection(context)
+        self.transport = MemoryTransport(self.connection, sock, **extra)
+
+    def send(self, data: bytes) -> None:
+        """Bytes from the peer, if the server reads."""
+        assert self.transport.reading, "the server does not read now"
+        self.connection.data_received(data)
+
+    def send_eof(self) -> None:
+        """The peer closes its sending side."""
+        assert self.transport.reading, "the server does not read now"
+        self.transport.reading = False
+        if not self.connection.eof_received():
+            self.transport.close()
+
+    def vanish(self) -> None:
+        """The peer is gone, its connection reset."""
+        self.transport.abort()
+
+    def received(self) -> bytes:
+        """What came since this was last asked."""
+        data, self.transport.received = self.transport.received, b""
+        return data
+
+    @property
+    def closed(self) -> bool:
+        """Whether the server has closed."""
+        return self.transport.closed
+
+
+def start(status: int = 200, *headers: tuple[bytes, bytes]) -> Message:
+    """An `http.response.start`."""
+    return {"type": "http.response.start", "status": status, "headers": list(headers)}
+
+
+def body(data: bytes = b"", more: bool = False) -> Message:
+    """An `http.response.body`."""
+    return {"type": "http.response.body", "body": data, "more_body": more}

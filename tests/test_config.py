@@ -1,0 +1,184 @@
+"""The tree of values: complete, frozen, and closed to what cannot be."""
+
+from dataclasses import FrozenInstanceError, fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aserver.config import (
+    DECLARATIONS,
+    Bind,
+    Config,
+    ConfigError,
+    Declaration,
+    Http,
+    Limits,
+    Log,
+    Option,
+    Process,
+)
+
+
+def test_every_field_is_one_option_of_one_section() -> None:
+    sections = [Bind, Http, Limits, Log, Process]
+    assert list(Config.sections.values()) == sections
+    assert [f.name for f in fields(Config)] == list(Config.sections)
+    names = [f.name for section in sections for f in fields(section)]
+    assert list(DECLARATIONS) == names, "an option's name is unique, whatever its section"
+
+
+def test_every_flag_means_one_thing() -> None:
+    flags = [flag for each in DECLARATIONS.values() for flag in each.option.flags]
+    flags += [flag for each in DECLARATIONS.values() for flag, _, _ in each.option.constants]
+    assert len(flags) == len(set(flags))
+
+
+@pytest.mark.parametrize("declaration", DECLARATIONS.values(), ids=list(DECLARATIONS))
+def test_every_option_is_described_and_has_a_possible_default(declaration: Declaration) -> None:
+    assert declaration.option.help.endswith(".")
+    assert declaration.checked(declaration.default) == declaration.default
+    if declaration.option.flags:  # all but the application
+        assert declaration.label == "--" + declaration.name.replace("_", "-")
+
+
+def test_defaults() -> None:
+    config = Config.of()
+    assert config == Config()
+    assert config.bind.bind == ()
+    assert config.bind.port is None
+    assert config.bind.unix_socket_mode == 0o666  # as Daphne's
+    assert config.limits.keep_alive == 75
+    assert config.log.access_log is None
+    assert config.process.lifespan == "auto"
+
+
+def test_of_finds_the_section() -> None:
+    config = Config.of(port=0, server_name="", keep_alive=5, verbosity=2, factory=True)
+    assert config == Config(
+        bind=Bind(port=0),
+        http=Http(server_name=""),
+        limits=Limits(keep_alive=5.0),
+        log=Log(verbosity=2),
+        process=Process(factory=True),
+    )
+
+
+def test_nothing_can_be_changed() -> None:
+    config = Config()
+    with pytest.raises(FrozenInstanceError):
+        config.bind = Bind()  # type: ignore[misc]
+    with pytest.raises(FrozenInstanceError):
+        config.bind.port = 1  # type: ignore[misc]
+    assert hash(config) == hash(Config())
+
+
+def test_values_become_the_declared_type() -> None:
+    config = Config.of(bind="unix:a", keep_alive=3)
+    assert config.bind.bind == ("unix:a",)
+    assert type(config.limits.keep_alive) is float
+    assert Config.of(bind=["a", "b"]).bind.bind == ("a", "b")
+    assert Config.of(port=None, unix_socket=None, access_log=None) == Config()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("colour", 1, "there is no option 'colour'"),
+        ("port", "80", "--port: '80' is not a whole number"),
+        ("port", True, "--port: True is not a whole number"),
+        ("port", 80.0, "--port: 80.0 is not a whole number"),
+        ("port", -1, "--port: -1 is not 0 or more"),
+        ("port", 65536, "--port: 65536 is more than 65535"),
+        ("fd", 2**31, "--fd: 2147483648 is more than 2147483647"),
+        ("backlog", 0, "--backlog: 0 is not 1 or more"),
+        ("backlog", None, "--backlog: None is not a whole number"),
+        ("verbosity", 4, "--verbosity: 4 is more than 3"),
+        ("factory", 1, "--factory: 1 is not true or false"),
+        ("factory", "true", "--factory: 'true' is not true or false"),
+        ("keep_alive", "1", "--keep-alive: '1' is not a number"),
+        ("keep_alive", True, "--keep-alive: True is not a number"),
+        ("keep_alive", -0.5, "--keep-alive: -0.5 is not 0 or more"),
+        ("keep_alive", float("nan"), "--keep-alive: nan is not 0 or more"),
+        ("keep_alive", float("inf"), "--keep-alive: inf is more than 2147483647"),
+        ("keep_alive", 10**400, "--keep-alive: 1000.*0 is more than 2147483647"),
+        ("unix_socket_mode", 0o1000, "--unix-socket-mode: 1000 is more than 777"),
+        ("unix_socket_mode", "660", "--unix-socket-mode: '660' is not an octal number"),
+        ("lifespan", "maybe", "--lifespan: 'maybe' is not one of auto, on, off"),
+        ("bind", 8000, "--bind: 8000 is not a text"),
+        ("bind", None, "--bind: None is not a text"),
+        ("bind", ["a", 1], "--bind: 1 is not a text"),
+        ("bind", {"a": "b"}, "--bind: {'a': 'b'} is not a text"),
+        ("unix_socket", Path("socket"), "--unix-socket: .* is not a text"),
+        ("unix_socket", "a\0b", "--unix-socket: .* has characters that are not allowed"),
+        ("root_path", "/\n", "--root-path: .* has characters that are not allowed"),
+        ("access_log", "\udcff", "--access-log: .* has characters that are not allowed"),
+        ("server_name", "a\r\nset-cookie: b", "--server-name: .* has characters that"),
+        ("server_name", "sérver", "--server-name: .* has characters that are not allowed"),
+        ("app", 1, "app: 1 is not a text"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name(name: str, value: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Config.of(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("port", "0", 0),
+        ("keep_alive", "1.5", 1.5),
+        ("keep_alive", "2", 2.0),
+        ("unix_socket_mode", "660", 0o660),
+        ("unix_socket_mode", "0o660", 0o660),
+        ("unix_socket_mode", "0660", 0o660),
+        ("factory", "Yes", True),
+        ("factory", "1", True),
+        ("factory", " off ", False),
+        ("factory", "false", False),
+        ("server_name", "", ""),
+        ("bind", "localhost", "localhost"),
+    ],
+)
+def test_a_text_is_parsed_as_its_kind(name: str, text: str, value: Any) -> None:
+    parsed = DECLARATIONS[name].parse(text)
+    assert parsed == value
+    assert type(parsed) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("port", "http", "--port: 'http' is not a whole number"),
+        ("port", "", "--port: '' is not a whole number"),
+        ("unix_socket_mode", "888", "--unix-socket-mode: '888' is not an octal number"),
+        ("keep_alive", "long", "--keep-alive: 'long' is not a number"),
+        ("factory", "perhaps", "--factory: 'perhaps' is not true or false"),
+    ],
+)
+def test_a_text_that_does_not_parse(name: str, text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        DECLARATIONS[name].parse(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("port", None, ""),
+        ("bind", (), ""),
+        ("backlog", 2048, "2048"),
+        ("keep_alive", 75.0, "75"),
+        ("keep_alive", 0.25, "0.25"),
+        ("keep_alive", 1234567.5, "1234567.5"),
+        ("unix_socket_mode", 0o666, "666"),
+        ("factory", True, "true"),
+        ("lifespan", "auto", "auto"),
+    ],
+)
+def test_values_are_shown_as_they_are_typed(name: str, value: Any, shown: str) -> None:
+    assert DECLARATIONS[name].show(value) == shown
+
+
+def test_the_long_flag_names_an_option() -> None:
+    assert Option(("-b", "--bind"), help="").long == "--bind"
+    assert Option(("-b",), help="").long == "-b"

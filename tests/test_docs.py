@@ -1,0 +1,463 @@
+"""The documentation says what the code does: what can be compared is compared, what can run is run.
+
+A block of code below `<!-- file: NAME -->` is the file NAME of its page's examples. A table below
+another comment, or with a known head, is compared with the code that it speaks of.
+"""
+
+import ast
+import re
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+import tomllib
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import aserver
+from aserver import limits, types
+from aserver.cli import EXIT_CODES
+from aserver.config import DECLARATIONS
+from aserver.options import build_parser, load
+from aserver.testing import serve
+from aserver.types import Receive, Scope, Send
+from tests.processes import ROOT, Process
+from tests.test_layering import LAYERS, PACKAGE
+
+DOCS = ROOT / "docs"
+INDEX = DOCS / "index.md"
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "CHANGELOG.md",
+    *sorted(DOCS.rglob("*.md")),
+]
+# It has the command line of the benchmark, which is none of ours.
+BENCHMARKS = DOCS / "reference" / "benchmarks.md"
+OUR_FLAGS = set(build_parser()._option_string_actions)
+FLAGS_OF_OTHERS = {"--check", "--now"}  # scripts/reference, systemctl
+
+_FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_FILE = re.compile(r"^<!-- file: (\S+) -->\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+_HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+_LONG_FLAG = re.compile(r"(?<![\w-])--[a-z][\w-]*")
+_CODE = re.compile(r"`([^`]+)`")
+
+
+def name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def text_of(*parts: str) -> str:
+    return DOCS.joinpath(*parts).read_text(encoding="utf-8")
+
+
+def prose(text: str) -> str:
+    """A page without its blocks of code."""
+    return _FENCED.sub("", text)
+
+
+def tables(text: str) -> Iterator[list[list[str]]]:
+    """The rows of each table, the head first."""
+    for block in re.findall(r"(?:^\|.*\|\n)+", text, re.MULTILINE):
+        rows = [line.strip("|").split(" | ") for line in block.replace("\\|", "¦").splitlines()]
+        cells = [[cell.strip().replace("¦", "|") for cell in row] for row in rows]
+        yield [cells[0], *cells[2:]]
+
+
+def table(text: str, *head: str) -> list[list[str]]:
+    """The rows below this head."""
+    (found,) = (rows[1:] for rows in tables(text) if rows[0] == list(head))
+    return found
+
+
+def section(text: str, heading: str) -> str:
+    """What stands below a heading of the second level, up to the next."""
+    return text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+
+
+def codes(text: str) -> list[str]:
+    return _CODE.findall(text)
+
+
+def files_of(page: Path) -> dict[str, str]:
+    return dict(_FILE.findall(page.read_text(encoding="utf-8")))
+
+
+def write_files(page: Path, directory: Path) -> None:
+    for file, content in files_of(page).items():
+        path = directory / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8")
+
+
+def get(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=10) as response:
+        content = response.read()
+    assert isinstance(content, bytes)
+    return content
+
+
+# Pages, links, blocks
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in _LINK.findall(prose(page.read_text(encoding="utf-8"))):
+        if "://" in link:
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        if anchor:
+            assert anchor in anchors(target.read_text(encoding="utf-8")), link
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors that headings get on the usual hosts."""
+    headings = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in _HEADING.findall(text))
+    return {heading.strip().replace(" ", "-") for heading in headings}
+
+
+def test_every_page_is_in_the_contents() -> None:
+    linked = {
+        (DOCS / link.partition("#")[0]).resolve() for link in _LINK.findall(text_of("index.md"))
+    }
+    assert set(DOCS.rglob("*.md")) - {INDEX} <= linked
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_blocks_of_python_compile(page: Path) -> None:
+    for language, code in _FENCED.findall(page.read_text(encoding="utf-8")):
+        if language == "python":
+            compile(code, name(page), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+
+
+# The command line and its options
+
+
+def test_settings_page_is_up_to_date() -> None:
+    done = subprocess.run(
+        [sys.executable, "scripts/reference", "--check"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def coming_flags() -> set[str]:
+    return set(
+        _LONG_FLAG.findall(section(text_of("reference", "command-line.md"), "Not there yet"))
+    )
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != BENCHMARKS], ids=name)
+def test_flags_exist(page: Path) -> None:
+    mentioned = set(_LONG_FLAG.findall(page.read_text(encoding="utf-8")))
+    if page.name == "command-line.md":
+        mentioned -= coming_flags()
+    assert mentioned <= OUR_FLAGS | FLAGS_OF_OTHERS
+
+
+def test_flags_that_are_not_there_yet() -> None:
+    coming = coming_flags() - {"--http-timeout"}
+    assert coming
+    assert not coming & OUR_FLAGS
+
+
+def test_every_flag_is_in_the_reference() -> None:
+    reference = text_of("reference", "settings.md") + text_of("reference", "command-line.md")
+    described = {code.split()[0] for code in codes(reference)}
+    assert described >= OUR_FLAGS
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", DOCS / "reference" / "command-line.md"])
+def test_exit_codes(page: Path) -> None:
+    rows = table(page.read_text(encoding="utf-8"), "code", "meaning")
+    assert {int(code): meaning for code, meaning in rows} == EXIT_CODES
+
+
+def test_examples_of_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_files(DOCS / "howto" / "configuration.md", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    settings = load(["-c", "aserver.toml", "--graceful-timeout", "5"], {})
+    assert settings.config.process.app == "mysite.asgi:application"
+    assert settings.config.bind.unix_socket_mode == 0o660
+    assert settings.config.limits.graceful_timeout == 5
+    assert runpy.run_path("configured.py")["config"].limits.keep_alive == 90
+
+
+# Tables
+
+
+def test_default_deadlines() -> None:
+    rows = table(text_of("topics", "limits.md"), "what is waited for", "option", "default", "then")
+    by_flag = {d.option.long: d.default for d in DECLARATIONS.values() if d.section == "limits"}
+    described = {codes(option)[-1]: default for _, option, default, _ in rows}
+    assert described == {
+        flag: f"{default:g} s" if default else "none" for flag, default in by_flag.items()
+    }
+
+
+def test_fixed_numbers() -> None:
+    rows = table(text_of("topics", "limits.md"), "name", "value", "what")
+    assert rows
+    for constant, value, _ in rows:
+        assert getattr(limits, constant.strip("`")) == float(value)
+
+
+def test_scope() -> None:
+    rows = table(text_of("reference", "asgi.md"), "key", "value")
+    scopes = []
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await receive()
+            await send({"type": "lifespan.startup.complete"})
+        else:
+            scopes.append(scope)
+            await nothing(scope, receive, send)
+
+    with serve(application) as server:
+        get(server.url)
+    (scope,) = scopes
+    assert {key.strip("`") for key, _ in rows} == scope.keys()
+    assert ast.literal_eval(codes(dict(rows)["`asgi`"])[0]) == scope["asgi"]
+    assert scope["extensions"] == {}
+
+
+def test_public_names() -> None:
+    page = text_of("reference", "api.md")
+    assert all(f"`{public}" in page or f"class {public}" in page for public in aserver.__all__)
+    (methods, *_) = tables(section(page, "`aserver`"))
+    members = [re.sub(r"await |\(\)", "", code) for row in methods for code in codes(row[0])]
+    server = aserver.Server(nothing)
+    assert "start" in members
+    assert all(hasattr(type(server), each) or hasattr(server, each) for each in members)
+
+
+def test_dependencies() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    extras = project["project"]["optional-dependencies"]
+    required = {
+        "To run": project["project"]["dependencies"],
+        "For the demo site (`example`)": extras["example"],
+        "To develop (`dev`)": extras["dev"],
+        "To build": project["build-system"]["requires"],
+    }
+    page = text_of("project", "dependencies.md")
+    for heading, requirements in required.items():
+        names = {re.match(r"[\w-]+", each)[0] for each in requirements} - {"aserver"}  # type: ignore[index]
+        rows = table(section(page, heading), "package", "why")
+        assert {package.strip("`") for package, _ in rows} == names
+
+
+# The architecture
+
+
+def test_files() -> None:
+    rows = table(text_of("topics", "architecture.md"), "file", "owns")
+    described = {file for row in rows for file in codes(row[0])}
+    assert described == {
+        str(path.relative_to(PACKAGE))
+        for path in PACKAGE.rglob("*.py")
+        if not path.name.startswith("__")
+    }
+
+
+def test_layers() -> None:
+    page = text_of("topics", "architecture.md")
+    lines = page.partition("<!-- layers -->\n")[2].partition("\n\n")[0].splitlines()
+    described = [set(line.strip().split(", ")) for line in lines]
+    assert described == [row for row in LAYERS if row not in ({""}, {"__main__"})]
+
+
+def test_seams() -> None:
+    rows = table(text_of("topics", "architecture.md"), "seam", "who", "seen from", "what passes")
+    for seam, *_, passes in rows:
+        protocol = getattr(types, seam.strip("`"))
+        there = set(dir(protocol)) | set(protocol.__annotations__)
+        assert set(codes(passes)) - {"deadline"} <= there | {"write", "writelines"}, seam
+
+
+# What is refused
+
+HOST = b"Host: example.com\r\n"
+VERDICTS = {
+    "Content-Length and Transfer-Encoding": b"POST / HTTP/1.1\r\n"
+    + HOST
+    + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "two Content-Length that differ": b"POST / HTTP/1.1\r\n"
+    + HOST
+    + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n",
+    "Content-Length twice, equal": b"POST / HTTP/1.1\r\n"
+    + HOST
+    + b"Content-Length: 1\r\nContent-Length: 1\r\n\r\na",
+    "Content-Length: +1": b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: +1\r\n\r\na",
+    "Transfer-Encoding: gzip, chunked": b"POST / HTTP/1.1\r\n"
+    + HOST
+    + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    "Transfer-Encoding in HTTP/1.0": b"POST / HTTP/1.0\r\n"
+    + HOST
+    + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "no Host in HTTP/1.1": b"GET / HTTP/1.1\r\n\r\n",
+    "two Host": b"GET / HTTP/1.1\r\n" + HOST + HOST + b"\r\n",
+    "Host with a space, a path, user information": b"GET / HTTP/1.1\r\nHost: u@a b/c\r\n\r\n",
+    "a space before the colon of a field": b"GET / HTTP/1.1\r\n" + HOST + b"A : b\r\n\r\n",
+    "a line ending in LF alone": b"GET / HTTP/1.1\nHost: example.com\n\n",
+    "a field folded over two lines": b"GET / HTTP/1.1\r\n" + HOST + b"A: b\r\n c\r\n\r\n",
+    "a control character in a field": b"GET / HTTP/1.1\r\n" + HOST + b"A: b\x01c\r\n\r\n",
+    "a field name with an underscore": b"GET / HTTP/1.1\r\n" + HOST + b"A_B: c\r\n\r\n",
+    "a target that is not ASCII": b"GET /\xc3\xa9 HTTP/1.1\r\n" + HOST + b"\r\n",
+    "target * with GET": b"GET * HTTP/1.1\r\n" + HOST + b"\r\n",
+    "CONNECT": b"CONNECT example.com:80 HTTP/1.1\r\n" + HOST + b"\r\n",
+    "Expect: something else": b"POST / HTTP/1.1\r\n" + HOST + b"Expect: tea\r\n\r\n",
+    "an unknown method": b"BREW / HTTP/1.1\r\n" + HOST + b"\r\n",
+    "a method in lower case": b"get / HTTP/1.1\r\n" + HOST + b"\r\n",
+    "HTTP/1.2": b"GET / HTTP/1.2\r\n" + HOST + b"\r\n",
+    "HTTP/2 with prior knowledge": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "a head of more than 64 KiB": b"GET / HTTP/1.1\r\n"
+    + HOST
+    + b"A: "
+    + b"b" * 80_000
+    + b"\r\n\r\n",
+    "a chunk with an extension": b"POST / HTTP/1.1\r\n"
+    + HOST
+    + b"Transfer-Encoding: chunked\r\n\r\n1;a=b\r\nx\r\n0\r\n\r\n",
+    "no HTTP at all": b"\x16\x03\x01\x00\xa5\x01\x00\x00\r\n\r\n",
+}
+
+
+async def nothing(scope: Scope, receive: Receive, send: Send) -> None:
+    assert scope["type"] == "http"
+    while (await receive()).get("more_body"):
+        pass
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body"})
+
+
+@pytest.mark.parametrize("parser", ["httptools", "h11"])
+def test_verdicts(parser: str) -> None:
+    rows = table(text_of("topics", "security.md"), "request", "httptools", "h11")
+    column = ["httptools", "h11"].index(parser) + 1
+    described = {row[0]: int(row[column]) for row in rows}
+    with serve(nothing, http=parser) as server:
+        seen = {label: verdict(server.port, raw) for label, raw in VERDICTS.items()}
+    assert seen == described
+
+
+def verdict(port: int, raw: bytes) -> int:
+    """The status that a request is answered with."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
+        sock.sendall(raw)
+        with sock.makefile("rb") as reader:
+            return int(reader.readline().split()[1])
+
+
+# The examples, run
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", DOCS / "howto" / "testing.md"], ids=name)
+def test_examples_of_tests(page: Path, tmp_path: Path) -> None:
+    write_files(page, tmp_path)
+    files = sorted(file for file in files_of(page) if file.startswith("test_"))
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:asyncio", "-W", "error", *files],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", DOCS / "tutorial" / "first-application.md"])
+def test_first_application(page: Path, tmp_path: Path) -> None:
+    write_files(page, tmp_path)
+    with Process("hello:application", "--app-dir", str(tmp_path)) as server:
+        assert get(server.url) == b"Hello, world!"
+        server.signal(signal.SIGINT)
+        assert server.exit_code() == 0
+        assert '"GET /" 200 13' in server.stdout
+
+
+def test_first_application_piece_by_piece(tmp_path: Path) -> None:
+    write_files(DOCS / "tutorial" / "first-application.md", tmp_path)
+    with Process("clock:application", "--app-dir", str(tmp_path)) as server:
+        with urllib.request.urlopen(server.url, timeout=10) as response:
+            assert response.readline() == b"1\n"
+        server.signal(signal.SIGTERM)
+        assert server.exit_code() == 0
+
+
+def test_embedded(tmp_path: Path) -> None:
+    write_files(DOCS / "howto" / "embedding.md", tmp_path)
+    with program([str(tmp_path / "embedded.py")]) as process:
+        assert process.stdout is not None
+        assert get(process.stdout.readline().strip()) == b"Hello, world!"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+
+
+def test_run(tmp_path: Path) -> None:
+    write_files(DOCS / "howto" / "embedding.md", tmp_path)
+    code = (
+        "import logging, runpy, sys; logging.basicConfig(level='INFO'); "
+        "runpy.run_path(sys.argv[1], run_name='__main__')"
+    )
+    with program(["-c", code, str(tmp_path / "simple.py")]) as process:
+        assert process.stderr is not None
+        assert process.stdout is not None
+        assert get(process.stderr.readline().split()[-1]) == b"Hello, world!"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+        assert '"GET /" 200 13' in process.stdout.read()
+
+
+@contextmanager
+def program(arguments: list[str]) -> Iterator[subprocess.Popen[str]]:
+    """A Python program, which is ended with the block."""
+    with subprocess.Popen(
+        [sys.executable, "-W", "error", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_django(tmp_path: Path) -> None:
+    """The tutorial, and the test of a Django project in the guide."""
+    django(tmp_path, "-m", "django", "startproject", "mysite", ".")
+    django(tmp_path, "manage.py", "migrate", "--verbosity", "0")
+    with Process("mysite.asgi:application", "--app-dir", str(tmp_path)) as server:
+        assert b"The install worked successfully" in get(server.url)
+
+    write_files(DOCS / "tutorial" / "django.md", tmp_path)
+    with Process("mysite.asgi:application", "--app-dir", str(tmp_path)) as server:
+        assert b"Log in" in get(f"{server.url}/admin/")
+        assert b"{" in get(f"{server.url}/static/admin/css/base.css")
+        with urllib.request.urlopen(f"{server.url}/count/", timeout=10) as response:
+            assert response.readline() == b"1\n"
+
+    write_files(DOCS / "howto" / "testing.md", tmp_path)
+    settings = tmp_path / "mysite" / "settings.py"
+    option = text_of("howto", "testing.md").partition('(`"TEST"')[2].partition("`")[0]
+    content = settings.read_text()
+    changed = content.replace("'db.sqlite3',", f"'db.sqlite3', 'TEST'{option},")
+    assert changed != content
+    settings.write_text(changed)
+    django(tmp_path, "manage.py", "test", "mysite")
+
+
+def django(directory: Path, *arguments: str) -> None:
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=directory, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,282 @@
+"""Real server processes: how they begin, how they end, and what can not stop them from ending."""
+
+import contextlib
+import signal
+import socket
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.processes import MATRIX, Process, get, in_threads, read_all, read_until, wait_until
+
+APP = "tests.served:app"
+STOP_SIGNALS = [signal.SIGTERM, signal.SIGINT]
+# How much longer than the grace time an end may take: cancelled applications and connections have
+# a moment, lifespan too, and the machine may be busy.
+MARGIN = 6.0
+
+
+@pytest.fixture(params=MATRIX, ids="-".join)
+def engine(request: pytest.FixtureRequest) -> list[str]:
+    """The options for an event loop and a parser."""
+    loop, parser = request.param
+    return ["--loop", loop, "--http", parser]
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def loop(request: pytest.FixtureRequest) -> list[str]:
+    return ["--loop", request.param]
+
+
+def assert_ended_well(server: Process, timeout: float = MARGIN) -> None:
+    """Exit code 0, a complete lifespan, no traceback; and the port is free."""
+    assert server.exit_code(timeout) == 0, server.stderr
+    assert "note: lifespan shutdown ends" in server.stderr
+    assert "Traceback" not in server.stderr
+    assert "Warning" not in server.stderr
+    with pytest.raises(ConnectionRefusedError):
+        server.connect()
+    with socket.create_server(server.address):
+        pass
+
+
+@contextlib.contextmanager
+def request(server: Process, path: str, note: str) -> Iterator[socket.socket]:
+    """A request that the application has begun with."""
+    with server.connect() as sock:
+        sock.sendall(get(path))
+        server.wait_for(f"note: {note}")
+        yield sock
+
+
+# Idle
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_an_idle_server_ends_at_once(engine: list[str], number: signal.Signals) -> None:
+    with Process(APP, *engine) as server:
+        assert httpx.get(f"{server.url}/hello").text == "hello"
+        started = time.perf_counter()
+        server.signal(number)
+        assert_ended_well(server)
+        assert time.perf_counter() - started < 2
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_asked_twice_in_quick_succession_it_ends_as_well(
+    loop: list[str], number: signal.Signals
+) -> None:
+    with Process(APP, *loop) as server:
+        assert server.url
+        server.signal(number)
+        server.wait_for("note: lifespan shutdown begins")
+        server.signal(number)
+        assert_ended_well(server)
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_asked_again_while_the_interpreter_exits_it_does_not_mind(number: signal.Signals) -> None:
+    with Process("tests.served:slow_exit") as server:
+        assert server.url
+        server.signal(number)
+        server.wait_for("note: exiting")
+        server.signal(number)
+        assert_ended_well(server)
+        assert "note: exited" in server.stderr
+
+
+def test_asked_while_the_application_starts_it_ends(loop: list[str]) -> None:
+    with Process("tests.served:slow_start", *loop) as server:
+        server.wait_for("note: starting")
+        server.signal(signal.SIGTERM)
+        assert server.exit_code(MARGIN) == 0
+        assert "note: start-up cancelled" in server.stderr
+        assert "Listening" not in server.stderr
+        assert "Traceback" not in server.stderr
+
+
+def test_idle_connections_are_closed_at_once(engine: list[str]) -> None:
+    with (
+        Process(APP, *engine, "--graceful-timeout", "30") as server,
+        request(server, "/wait?0.5", "waiting") as busy,
+        contextlib.ExitStack() as stack,
+    ):
+        # The busy request keeps the server from ending, which would close them as well.
+        idle = [stack.enter_context(server.connect()) for _ in range(20)]
+        for sock in idle:
+            sock.sendall(get("/hello"))
+            assert read_until(sock, b"hello").startswith(b"HTTP/1.1 200 OK\r\n")
+        started = time.perf_counter()
+        server.signal(signal.SIGTERM)
+        for sock in idle:
+            assert read_all(sock) == b""
+        assert time.perf_counter() - started < 0.3
+        assert read_all(busy).endswith(b"waited")
+        assert_ended_well(server)
+
+
+# Requests in progress
+
+
+def test_a_request_in_progress_is_served_and_a_stream_without_end_is_cut(
+    engine: list[str],
+) -> None:
+    grace = 1.5
+    with (
+        Process(APP, *engine, "--graceful-timeout", str(grace)) as server,
+        request(server, "/stream", "streaming") as endless,
+        request(server, "/wait?1", "waiting") as waiting,
+    ):
+        started = time.perf_counter()
+        server.signal(signal.SIGTERM)
+        response = read_all(waiting)
+        assert response.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert b"\r\nconnection: close\r\n" in response
+        assert response.endswith(b"waited")
+        assert time.perf_counter() - started < grace
+        stream = read_all(endless)
+        assert stream.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert not stream.endswith(b"0\r\n\r\n"), "cut, and it looks complete"
+        assert_ended_well(server)
+        assert grace <= time.perf_counter() - started < grace + 1
+        assert "note: stream ended" in server.stderr
+        assert "Cancelling 1 request" in server.stderr
+
+
+def test_the_second_signal_ends_the_wait_but_not_the_lifespan(loop: list[str]) -> None:
+    with (
+        Process(APP, *loop, "--graceful-timeout", "60") as server,
+        request(server, "/stream", "streaming"),
+    ):
+        server.signal(signal.SIGINT)
+        wait_until(lambda: refuses(server))
+        server.signal(signal.SIGINT)
+        assert_ended_well(server)
+        assert "note: stream ended" in server.stderr
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_the_third_signal_ends_the_process_at_once(loop: list[str], number: signal.Signals) -> None:
+    with (
+        Process(APP, *loop, "--graceful-timeout", "60") as server,
+        request(server, "/stubborn", "stubborn"),
+    ):
+        server.signal(number)
+        wait_until(lambda: refuses(server))
+        server.signal(number)
+        server.wait_for("note: ignoring the cancellation")
+        started = time.perf_counter()
+        server.signal(number)
+        assert server.exit_code() == 128 + number
+        assert time.perf_counter() - started < 1
+        assert "lifespan shutdown ends" not in server.stderr
+
+
+def refuses(server: Process) -> bool:
+    """Whether it has stopped listening."""
+    try:
+        server.connect().close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize(
+    ("loop", "path", "note"),
+    [
+        ("asyncio", "/stubborn", "stubborn"),
+        ("asyncio", "/thread", "in a thread"),
+        ("uvloop", "/thread", "in a thread"),
+        ("uvloop", "/executor", "in an executor"),
+    ],
+)
+def test_nothing_an_application_does_stops_the_server_from_ending(
+    loop: str, path: str, note: str
+) -> None:
+    with (
+        Process(APP, "--loop", loop, "--graceful-timeout", "0.3") as server,
+        request(server, path, note),
+    ):
+        # Others are accepted and served all the while.
+        for _ in range(3):
+            assert httpx.get(f"{server.url}/hello").text == "hello"
+        server.signal(signal.SIGTERM)
+        assert_ended_well(server)
+
+
+def test_clients_that_left_a_stuck_sync_view_cost_the_others_nothing(engine: list[str]) -> None:
+    with Process(APP, *engine, "--graceful-timeout", "0.3") as server:
+        for _ in range(20):
+            with server.connect() as sock:
+                sock.sendall(get("/thread"))
+        wait_until(lambda: server.stderr.count("note: in a thread") == 20)
+        with httpx.Client() as client:
+            times = []
+            for _ in range(20):
+                started = time.perf_counter()
+                assert client.get(f"{server.url}/hello").text == "hello"
+                times.append(time.perf_counter() - started)
+        assert sorted(times)[10] < 0.05
+        server.signal(signal.SIGINT)
+        assert_ended_well(server)
+
+
+# The accept queue
+
+
+def test_who_waits_in_the_accept_queue_is_served(engine: list[str]) -> None:
+    with (
+        Process(APP, *engine) as server,
+        request(server, "/block?0.7", "blocking") as blocking,
+        contextlib.ExitStack() as stack,
+    ):
+        # The event loop hangs: all this waits in the kernel.
+        waiting = [stack.enter_context(server.connect()) for _ in range(50)]
+        for sock in waiting:
+            sock.sendall(get("/hello"))
+        server.signal(signal.SIGTERM)
+        assert read_all(blocking).endswith(b"blocked")
+        for sock in waiting:
+            response = read_all(sock)
+            assert response.startswith(b"HTTP/1.1 200 OK\r\n")
+            assert response.endswith(b"hello")
+        assert_ended_well(server)
+
+
+def test_who_has_just_connected_may_still_ask(engine: list[str]) -> None:
+    with Process(APP, *engine) as server, server.connect() as sock:
+        assert httpx.get(f"{server.url}/hello").text == "hello"  # so the one before is accepted
+        server.signal(signal.SIGTERM)
+        wait_until(lambda: refuses(server))
+        sock.sendall(get("/hello"))
+        response = read_all(sock)
+        assert b"\r\nconnection: close\r\n" in response
+        assert response.endswith(b"hello")
+        assert_ended_well(server)
+
+
+def test_in_a_loop_of_requests_none_is_lost(engine: list[str]) -> None:
+    outcomes: list[bytes] = []
+
+    def ask() -> None:
+        """One connection after another, until the port is closed; nothing else may go wrong."""
+        while True:
+            try:
+                sock = server.connect()
+            except ConnectionRefusedError:
+                return
+            with sock:
+                try:
+                    sock.sendall(get("/hello"))
+                    outcomes.append(read_until(sock, b"hello"))
+                except (OSError, AssertionError) as error:
+                    outcomes.append(repr(error).encode())
+
+    with Process(APP, *engine, "--no-access-log") as server:
+        with in_threads(ask, ask):
+            wait_until(lambda: len(outcomes) > 100)
+            server.signal(signal.SIGTERM)
+        assert_ended_well(server)
+    assert [each for each in outcomes if not each.startswith(b"HTTP/1.1 200 OK\r\n")] == []

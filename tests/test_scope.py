@@ -1,0 +1,125 @@
+"""From request and connection to the scope."""
+
+from typing import Any
+
+import pytest
+
+from aserver.scope import http_scope
+from aserver.types import Address, Request
+
+CLIENT: Address = ("192.0.2.2", 50000)
+SERVER: Address = ("192.0.2.1", 80)
+
+
+def scope_of(
+    target: bytes = b"/", state: dict[str, Any] | None = None, root_path: str = ""
+) -> dict[str, Any]:
+    request = Request("GET", target, "1.1", [(b"host", b"a"), (b"x", b"1"), (b"x", b"2")])
+    return http_scope(request, "http", CLIENT, SERVER, root_path, state)
+
+
+def test_scope() -> None:
+    assert scope_of(b"/a%20b?c=%20d") == {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.5"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": "/a b",
+        "raw_path": b"/a%20b",
+        "query_string": b"c=%20d",
+        "root_path": "",
+        "headers": [(b"host", b"a"), (b"x", b"1"), (b"x", b"2")],
+        "client": ("192.0.2.2", 50000),
+        "server": ("192.0.2.1", 80),
+        "extensions": {},
+    }
+
+
+def test_types() -> None:
+    """What the specification has as `str`, `bytes`, `dict` is no subclass of it."""
+    scope = scope_of(b"/a?b", state={})
+    kinds = {name: type(value) for name, value in scope.items()}
+    assert kinds == {
+        "type": str,
+        "asgi": dict,
+        "http_version": str,
+        "method": str,
+        "scheme": str,
+        "path": str,
+        "raw_path": bytes,
+        "query_string": bytes,
+        "root_path": str,
+        "headers": list,
+        "client": tuple,
+        "server": tuple,
+        "extensions": dict,
+        "state": dict,
+    }
+    assert type(scope) is dict
+
+
+def test_what_the_connection_says() -> None:
+    request = Request("POST", b"/", "1.0", [])
+    scope = http_scope(request, "https", None, ("/run/a.sock", None), "/app", None)
+    assert scope["http_version"] == "1.0"
+    assert scope["method"] == "POST"
+    assert scope["scheme"] == "https"
+    assert scope["client"] is None
+    assert scope["server"] == ("/run/a.sock", None)
+    assert scope["root_path"] == "/app"
+
+
+@pytest.mark.parametrize(
+    ("target", "path", "raw_path", "query"),
+    [
+        (b"/", "/", b"/", b""),
+        (b"/?", "/", b"/", b""),
+        (b"/??a", "/", b"/", b"?a"),
+        (b"/a?b?c", "/a", b"/a", b"b?c"),
+        (b"/%3Fa?b", "/?a", b"/%3Fa", b"b"),
+        (b"/%2Fa", "//a", b"/%2Fa", b""),
+        (b"/%c3%a9", "/é", b"/%c3%a9", b""),
+        (b"/%E9", "/\ufffd", b"/%E9", b""),
+        (b"/%00%0a", "/\x00\n", b"/%00%0a", b""),
+        (b"/%", "/%", b"/%", b""),
+        (b"/%zz%4", "/%zz%4", b"/%zz%4", b""),
+        (b"/a+b", "/a+b", b"/a+b", b""),
+        (b"/%2541", "/%41", b"/%2541", b""),
+        (b"//a", "//a", b"//a", b""),
+        (b"*", "*", b"*", b""),
+    ],
+)
+def test_paths(target: bytes, path: str, raw_path: bytes, query: bytes) -> None:
+    scope = scope_of(target)
+    assert (scope["path"], scope["raw_path"], scope["query_string"]) == (path, raw_path, query)
+
+
+def test_state_is_there_only_if_there_is_one() -> None:
+    assert "state" not in scope_of()
+    assert scope_of(state={})["state"] == {}
+
+
+def test_state_is_a_shallow_copy() -> None:
+    pool: list[str] = []
+    state = {"pool": pool}
+    first, second = scope_of(state=state), scope_of(state=state)
+    first["state"]["mine"] = 1
+    first["state"]["pool"].append("shared")
+    assert second["state"] == {"pool": ["shared"]}
+    assert state == {"pool": ["shared"]}
+
+
+def test_no_mutation_reaches_another_scope() -> None:
+    state: dict[str, Any] = {"a": 1}
+    first = scope_of(state=state)
+    for value in first.values():
+        if isinstance(value, dict):
+            value.clear()
+            value["x"] = "y"
+        elif isinstance(value, list):
+            value.clear()
+    first.clear()
+    assert scope_of(state=state) == {**scope_of(), "state": {"a": 1}}
+    assert scope_of()["asgi"] == {"version": "3.0", "spec_version": "2.5"}
+    assert scope_of()["extensions"] == {}

@@ -1,0 +1,636 @@
+"""Listening sockets: every family, what is refused and what is left behind."""
+
+import contextlib
+import errno
+import grp
+import os
+import pty
+import socket
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aserver import addresses, sockets
+from aserver.config import DEFAULT_HOST, DEFAULT_PORT, Bind, ConfigError
+from aserver.sockets import BindError, Listener, NoSocketError, open_listeners
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+
+Open = Callable[..., list[Listener]]
+
+
+@pytest.fixture
+def open_all() -> Iterator[Open]:
+    """`open_listeners`, with the options of `Bind`; the test's end closes them."""
+    with contextlib.ExitStack() as stack:
+
+        def opened(environ: dict[str, str] | None = None, **options: Any) -> list[Listener]:
+            listeners = open_listeners(Bind(**options), environ)
+            for listener in listeners:
+                stack.callback(listener.close)
+            return listeners
+
+        yield opened
+
+
+def listening(listener: Listener) -> int:
+    """Begin to listen; returns the port."""
+    listener.sock.listen()
+    return port_of(listener)
+
+
+def port_of(listener: Listener) -> int:
+    port = listener.sock.getsockname()[1]
+    assert isinstance(port, int)
+    return port
+
+
+def is_free(host: str, port: int) -> bool:
+    with socket.socket() as sock:
+        return sock.connect_ex((host, port)) == errno.ECONNREFUSED
+
+
+# TCP
+
+
+def test_the_default_address(open_all: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (DEFAULT_HOST, DEFAULT_PORT) == ("127.0.0.1", 8000)
+    monkeypatch.setattr(sockets, "DEFAULT_PORT", 0)
+    (listener,) = open_all()
+    assert listener.sock.getsockname()[0] == "127.0.0.1"
+
+
+def test_a_free_port_is_chosen_and_told(open_all: Open) -> None:
+    one, two = open_all(bind=("127.0.0.1:0", "127.0.0.1"), port=0)
+    assert str(one) == f"http://127.0.0.1:{port_of(one)}"
+    assert repr(two) == f"<Listener http://127.0.0.1:{port_of(two)}>"
+    assert 0 < port_of(one) != port_of(two) > 0
+    assert not one.shared
+    url = str(one)
+    one.close()
+    assert str(one) == url
+    one.close()  # again: nothing to do
+
+
+@needs_ipv6
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_ipv6(open_all: Open, host: str) -> None:
+    (listener,) = open_all(bind=(host,), port=0)
+    port = listening(listener)
+    assert str(listener) == f"http://[::1]:{port}"
+    socket.create_connection(("::1", port)).close()
+    assert is_free("127.0.0.1", port)
+
+
+@needs_ipv6
+@pytest.mark.parametrize("address", ["[::]:0", "*:0", ":0"])
+def test_every_interface_of_both_families(open_all: Open, address: str) -> None:
+    (listener,) = open_all(bind=(address,))
+    port = listening(listener)
+    socket.create_connection(("::1", port)).close()
+    socket.create_connection(("127.0.0.1", port)).close()
+
+
+@needs_ipv6
+def test_v6only_keeps_ipv4_out(open_all: Open) -> None:
+    (listener,) = open_all(bind=("[::]:0",), v6only=True)
+    port = listening(listener)
+    socket.create_connection(("::1", port)).close()
+    assert is_free("127.0.0.1", port)
+
+
+@needs_ipv6
+def test_v6only_makes_every_interface_two_sockets(open_all: Open) -> None:
+    listeners = open_all(bind=("*:0",), v6only=True)
+    (port,) = {listening(listener) for listener in listeners}
+    assert [listener.sock.family for listener in listeners] == [socket.AF_INET6, socket.AF_INET]
+    socket.create_connection(("::1", port)).close()
+    socket.create_connection(("127.0.0.1", port)).close()
+
+
+@pytest.mark.parametrize("method", ["__init__", "bind"])
+@pytest.mark.parametrize("number", [errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL])
+def test_a_machine_without_ipv6(
+    open_all: Open, monkeypatch: pytest.MonkeyPatch, method: str, number: int
+) -> None:
+    original = getattr(socket.socket, method)
+
+    def fail(self: socket.socket, first: Any, *rest: Any, **options: Any) -> Any:
+        if first == socket.AF_INET6 or "::" in str(first):
+            raise OSError(number, "no IPv6")
+        return original(self, first, *rest, **options)
+
+    monkeypatch.setattr(socket.socket, method, fail)
+    (listener,) = open_all(bind=("*:0",))
+    assert listener.sock.getsockname()[0] == "0.0.0.0"
+    with pytest.raises(BindError, match=r"cannot listen on \[::1\]:8000: "):
+        open_all(bind=("::1",))
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Give a host name these addresses."""
+
+    def resolve(*addresses: str) -> None:
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in addresses]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: found)
+
+    return resolve
+
+
+def test_a_name_is_all_its_addresses_on_one_port(open_all: Open, host: Callable[..., None]) -> None:
+    host("127.0.0.1", "127.0.0.2", "127.0.0.1")
+    one, two = open_all(bind=("example.test:0",))
+    assert [each.sock.getsockname()[0] for each in (one, two)] == ["127.0.0.1", "127.0.0.2"]
+    assert port_of(one) == port_of(two)
+
+
+def test_localhost(open_all: Open) -> None:
+    for listener in open_all(bind=("localhost",), port=0):
+        assert listener.sock.getsockname()[0] in ("127.0.0.1", "::1")
+
+
+def test_an_address_that_is_not_of_this_machine_is_left_out(
+    open_all: Open, host: Callable[..., None]
+) -> None:
+    host("198.51.100.1", "127.0.0.1")
+    (listener,) = open_all(bind=("example.test:0",))
+    assert listener.sock.getsockname()[0] == "127.0.0.1"
+    host("198.51.100.1", "203.0.113.1")
+    with pytest.raises(BindError, match=r"example\.test:80: Cannot assign requested address"):
+        open_all(bind=("example.test:80",))
+
+
+def test_a_busy_port(open_all: Open) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        port = busy.getsockname()[1]
+        message = f"^cannot listen on 127.0.0.1:{port}: Address already in use$"
+        with pytest.raises(BindError, match=message):
+            open_all(port=port)
+
+
+def test_one_busy_address_of_a_name_is_enough(open_all: Open, host: Callable[..., None]) -> None:
+    host("127.0.0.1", "127.0.0.2")
+    with socket.create_server(("127.0.0.2", 0)) as busy:
+        port = busy.getsockname()[1]
+        with pytest.raises(BindError, match="Address already in use"):
+            open_all(bind=(f"example.test:{port}",))
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", port))  # without SO_REUSEADDR: nobody else has it
+
+
+def test_no_permission(open_all: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: socket.socket, address: object) -> None:
+        raise PermissionError(errno.EACCES, "no")
+
+    monkeypatch.setattr(socket.socket, "bind", refuse)
+    with pytest.raises(BindError, match=r"^cannot listen on 127.0.0.1:80: Permission denied$"):
+        open_all(port=80)
+
+
+def test_an_unknown_host(open_all: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: object, **options: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    with pytest.raises(BindError, match=r"cannot listen on no.such:80: Name or service not known"):
+        open_all(bind=("no.such:80",))
+
+
+@pytest.mark.parametrize("name", ["a" * 64, "a..b"])
+def test_what_is_no_host_name(open_all: Open, name: str) -> None:
+    with pytest.raises(BindError, match=r"cannot listen on .*:8000: this is no host name"):
+        open_all(bind=(name,))
+
+
+def test_a_port_is_free_again_at_once(open_all: Open) -> None:
+    (listener,) = open_all(port=0)
+    port = listening(listener)
+    with socket.create_connection(("127.0.0.1", port)):
+        accepted, _ = listener.sock.accept()
+        accepted.close()  # this side closes first, and is left in TIME_WAIT
+    listener.close()
+    open_all(port=port)
+
+
+# Unix sockets
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A name for a socket; relative, for those that must be short."""
+    monkeypatch.chdir(tmp_path)
+    return "socket"
+
+
+def mode_of(path: str) -> int:
+    return stat.S_IMODE(os.stat(path).st_mode)
+
+
+def stale_socket(path: str) -> None:
+    """What a killed process leaves."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(path)
+        sock.listen()
+
+
+@pytest.mark.parametrize("umask", [0, 0o22, 0o77])
+def test_permissions_are_those_asked_for(open_all: Open, path: str, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        (listener,) = open_all(unix_socket=path)
+        assert mode_of(path) == 0o666  # as Daphne's
+        listener.close()
+        open_all(unix_socket=path, unix_socket_mode=0o640)
+        assert mode_of(path) == 0o640
+        assert os.umask(umask) == umask
+    finally:
+        os.umask(before)
+
+
+def test_permissions_are_never_wider_than_asked_for(
+    open_all: Open, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    chmod = os.chmod
+
+    def see(path: str, mode: int) -> None:
+        seen.append(mode_of(path))
+        chmod(path, mode)
+
+    monkeypatch.setattr(os, "chmod", see)
+    open_all(unix_socket=path)
+    assert seen == [0o600]
+
+
+def test_group(open_all: Open, path: str) -> None:
+    groups = [each for each in grp.getgrall() if os.getuid() == 0 or each.gr_gid in os.getgroups()]
+    if not groups:
+        pytest.skip("this user is in no group that has a name")
+    group = groups[-1]
+    open_all(unix_socket=path, unix_socket_group=group.gr_name)
+    assert os.stat(path).st_gid == group.gr_gid
+
+
+def test_an_unknown_group(open_all: Open, path: str) -> None:
+    with pytest.raises(ConfigError, match="--unix-socket-group: there is no group 'nobodies'"):
+        open_all(unix_socket=path, unix_socket_group="nobodies")
+    assert not os.path.exists(path)
+
+
+@pytest.mark.parametrize("step", ["chown", "chmod"])
+def test_a_failure_leaves_no_file(
+    open_all: Open, path: str, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def refuse(*args: object) -> None:
+        raise PermissionError(errno.EPERM, "no")
+
+    monkeypatch.setattr(os, step, refuse)
+    with pytest.raises(BindError, match="cannot listen on unix:socket: Operation not permitted"):
+        open_all(unix_socket=path)
+    assert not os.path.exists(path)
+
+
+def test_the_file_is_removed_in_the_end_wherever_the_process_is_then(
+    open_all: Open, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (listener,) = open_all(bind=(f"unix:{path}",))
+    assert str(listener) == "unix:socket"
+    assert not listener.shared
+    monkeypatch.chdir("/")
+    listener.close()
+    assert not (tmp_path / path).exists()
+
+
+def test_the_file_is_there_until_the_socket_is_closed_for_good(open_all: Open, path: str) -> None:
+    (listener,) = open_all(unix_socket=path)
+    os.unlink(path)
+    (other,) = open_all(unix_socket=path)
+    listener.close()
+    assert os.path.exists(path), "it was somebody else's"
+    other.close()
+    assert not os.path.exists(path)
+    stale_socket(path)
+    other.close()
+    assert os.path.exists(path), "closed again, it has nothing to remove"
+
+
+def test_a_file_that_somebody_removed_is_not_missed(open_all: Open, path: str) -> None:
+    (listener,) = open_all(unix_socket=path)
+    os.unlink(path)
+    listener.close()
+    assert listener.sock.fileno() == -1
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_a_stale_socket_is_replaced(open_all: Open, path: str, link: bool) -> None:
+    stale_socket("target" if link else path)
+    if link:
+        os.symlink("target", path)
+    (listener,) = open_all(unix_socket=path)
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(path)
+        listener.sock.accept()[0].close()
+
+
+@pytest.mark.parametrize("is_full", [False, True])
+def test_a_live_socket_is_refused_and_kept(open_all: Open, path: str, is_full: bool) -> None:
+    with socket.socket(socket.AF_UNIX) as live, contextlib.ExitStack() as stack:
+        live.bind(path)
+        live.listen(0)
+        while is_full:
+            client = stack.enter_context(socket.socket(socket.AF_UNIX))
+            client.setblocking(False)
+            is_full = client.connect_ex(path) != errno.EAGAIN
+        with pytest.raises(BindError, match="unix:socket: another process is listening there"):
+            open_all(unix_socket=path)
+    assert os.path.exists(path)
+
+
+def test_a_server_that_is_still_starting_is_alive(open_all: Open, path: str) -> None:
+    open_all(unix_socket=path)
+    with pytest.raises(BindError, match="another process is listening there"):
+        open_all(unix_socket=path)
+
+
+@pytest.mark.parametrize("kind", ["file", "directory", "link to a file"])
+def test_what_is_no_socket_is_refused_and_kept(open_all: Open, path: str, kind: str) -> None:
+    if kind == "directory":
+        os.mkdir(path)
+    else:
+        Path("precious").write_text("data")
+        os.link("precious", path) if kind == "file" else os.symlink("precious", path)
+    with pytest.raises(BindError, match="unix:socket: there is a file that is no socket"):
+        open_all(unix_socket=path)
+    assert os.path.lexists(path)
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("nowhere/socket", "No such file or directory"),
+        ("/dev/null/socket", "Not a directory"),
+        ("s" * 108, "AF_UNIX path too long"),
+        ("s" * 256, "File name too long"),
+    ],
+)
+def test_a_path_that_cannot_be(open_all: Open, path: str, reason: str) -> None:
+    with pytest.raises(BindError, match=f"^cannot listen on unix:{path}: {reason}$"):
+        open_all(unix_socket=path)
+
+
+def test_a_link_to_nowhere(open_all: Open, path: str) -> None:
+    os.symlink("nowhere", path)
+    with pytest.raises(BindError, match="unix:socket: Address already in use"):
+        open_all(unix_socket=path)
+    assert os.path.islink(path)
+
+
+def test_a_socket_of_another_kind_is_refused_and_kept(open_all: Open, path: str) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagrams:
+        datagrams.bind(path)
+        with pytest.raises(BindError, match="unix:socket: Protocol wrong type for socket"):
+            open_all(unix_socket=path)
+    assert os.path.exists(path)
+
+
+def test_a_stale_socket_that_we_may_not_remove(
+    open_all: Open, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: str) -> None:
+        raise PermissionError(errno.EACCES, "no")
+
+    stale_socket(path)
+    monkeypatch.setattr(os, "unlink", refuse)
+    with pytest.raises(BindError, match="cannot listen on unix:socket: Permission denied"):
+        open_all(unix_socket=path)
+
+
+# The end: who is in the accept queue
+
+
+def queued_client(stack: contextlib.ExitStack, listener: Listener) -> socket.socket:
+    client = stack.enter_context(socket.socket(listener.sock.family))
+    client.settimeout(5)
+    client.connect(listener.sock.getsockname())
+    return client
+
+
+@pytest.mark.parametrize("options", [{"port": 0}, {"unix_socket": "socket"}], ids=["tcp", "unix"])
+def test_who_waits_is_taken_and_can_be_talked_to(
+    open_all: Open, path: str, options: dict[str, Any]
+) -> None:
+    (listener,) = open_all(**options)
+    listener.sock.listen()
+    with contextlib.ExitStack() as stack:
+        clients = [queued_client(stack, listener) for _ in range(3)]
+        waiting = [stack.enter_context(sock) for sock in listener.take_waiting()]
+        assert not os.path.exists(path)
+        listener.close()
+        assert len(waiting) == 3
+        for client, sock in zip(clients, waiting, strict=True):
+            assert not sock.getblocking()
+            sock.setblocking(True)
+            client.sendall(b"ping")
+            assert sock.recv(4) == b"ping"
+            sock.sendall(b"pong")
+            assert client.recv(4) == b"pong"
+
+
+def test_who_waits_at_an_inherited_socket_is_left_to_the_others(open_all: Open) -> None:
+    with make_listening(socket.AF_INET, ("127.0.0.1", 0)) as sock, contextlib.ExitStack() as stack:
+        (listener,) = open_all(fd=sock.fileno())
+        queued_client(stack, listener)
+        assert listener.take_waiting() == []
+        sock.accept()[0].close()
+
+
+# File descriptors
+
+
+def make_listening(family: int, address: Any) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.bind(address)
+    sock.listen()
+    return sock
+
+
+@pytest.mark.parametrize(
+    ("family", "address", "url"),
+    [
+        (socket.AF_INET, ("127.0.0.1", 0), "http://127.0.0.1:"),
+        pytest.param(socket.AF_INET6, ("::1", 0), "http://[::1]:", marks=needs_ipv6),
+        (socket.AF_UNIX, "socket", "unix:socket"),
+        (socket.AF_UNIX, b"\0aserver-test-%d" % os.getpid(), "unix:@aserver-test-"),
+    ],
+    ids=["ipv4", "ipv6", "unix", "abstract"],
+)
+def test_an_inherited_socket_says_itself_what_it_is(
+    open_all: Open, path: str, family: int, address: Any, url: str
+) -> None:
+    with make_listening(family, address) as sock:
+        for options in ({"fd": sock.fileno()}, {"bind": (f"fd://{sock.fileno()}",)}):
+            (listener,) = open_all(**options)
+            assert str(listener).startswith(url)
+            assert listener.sock.family == family
+            assert listener.shared
+            listener.close()
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1, "it is not ours"
+        assert family != socket.AF_UNIX or isinstance(address, bytes) or os.path.exists(path)
+
+
+def test_an_inherited_socket_need_not_listen_yet(open_all: Open) -> None:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        (listener,) = open_all(fd=sock.fileno())
+        listening(listener)
+
+
+def unfit_file(stack: contextlib.ExitStack) -> int:
+    return stack.enter_context(open("file", "w")).fileno()
+
+
+def unfit_null(stack: contextlib.ExitStack) -> int:
+    return stack.enter_context(open(os.devnull)).fileno()
+
+
+def unfit_pipe(stack: contextlib.ExitStack) -> int:
+    ends = os.pipe()
+    for end in ends:
+        stack.callback(os.close, end)
+    return ends[0]
+
+
+def unfit_terminal(stack: contextlib.ExitStack) -> int:
+    ends = pty.openpty()
+    for end in ends:
+        stack.callback(os.close, end)
+    return ends[1]
+
+
+def unfit_closed(stack: contextlib.ExitStack) -> int:
+    with socket.socket() as sock:
+        return sock.fileno()
+
+
+def unfit_udp(stack: contextlib.ExitStack) -> int:
+    sock = stack.enter_context(socket.socket(type=socket.SOCK_DGRAM))
+    sock.bind(("127.0.0.1", 0))
+    return sock.fileno()
+
+
+def unfit_unix_datagrams(stack: contextlib.ExitStack) -> int:
+    sock = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+    return sock.fileno()
+
+
+def unfit_netlink(stack: contextlib.ExitStack) -> int:
+    return stack.enter_context(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)).fileno()
+
+
+def unfit_connection(stack: contextlib.ExitStack) -> int:
+    server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+    return stack.enter_context(socket.create_connection(server.getsockname())).fileno()
+
+
+def unfit_pair(stack: contextlib.ExitStack) -> int:
+    pair = socket.socketpair()
+    for sock in pair:
+        stack.enter_context(sock)
+    return pair[0].fileno()
+
+
+def unfit_fresh_tcp(stack: contextlib.ExitStack) -> int:
+    return stack.enter_context(socket.socket()).fileno()
+
+
+def unfit_fresh_unix(stack: contextlib.ExitStack) -> int:
+    return stack.enter_context(socket.socket(socket.AF_UNIX)).fileno()
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (unfit_file, " is not a socket; it must be a listening socket"),
+        (unfit_null, " is not a socket; it must be a listening socket"),
+        (unfit_pipe, " is not a socket; it must be a listening socket"),
+        (unfit_terminal, " is a terminal; it must be a listening socket"),
+        (unfit_closed, ": Bad file descriptor"),
+        (unfit_udp, " is not a TCP or unix stream socket"),
+        (unfit_unix_datagrams, " is not a TCP or unix stream socket"),
+        (unfit_netlink, " is not a TCP or unix stream socket"),
+        (unfit_connection, " is a connection, not a listening socket"),
+        (unfit_pair, " is a connection, not a listening socket"),
+        (unfit_fresh_tcp, " is a socket without an address"),
+        (unfit_fresh_unix, " is a socket without an address"),
+    ],
+)
+def test_a_descriptor_that_is_no_listening_socket(
+    open_all: Open,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    make: Callable[[contextlib.ExitStack], int],
+    reason: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with contextlib.ExitStack() as stack:
+        fd = make(stack)
+        with pytest.raises(NoSocketError, match=f"^file descriptor {fd}{reason}$"):
+            open_all(fd=fd)
+        if make is not unfit_closed:
+            os.fstat(fd)  # it is not ours to close
+
+
+# systemd
+
+
+def test_passed_sockets_are_listened_on_beside_the_others(
+    open_all: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with make_listening(socket.AF_INET, ("127.0.0.1", 0)) as sock:
+        monkeypatch.setattr(addresses, "_FIRST_PASSED_FD", sock.fileno())
+        environ = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
+        (passed,) = open_all(environ.copy())
+        assert passed.sock.getsockname() == sock.getsockname()
+        own, passed = open_all(environ.copy(), port=0)
+        assert own.sock.getsockname() != sock.getsockname() == passed.sock.getsockname()
+        (passed,) = open_all(environ.copy(), fd=sock.fileno())  # given twice is one listener
+        (own,) = open_all(None, port=0)
+        assert own.sock.getsockname() != sock.getsockname()
+
+
+# All or nothing
+
+
+def test_several_at_once(open_all: Open, path: str) -> None:
+    with make_listening(socket.AF_INET, ("127.0.0.1", 0)) as sock:
+        bind = ("127.0.0.1:0", "127.0.0.2:0", f"unix:{path}", f"fd://{sock.fileno()}")
+        listeners = open_all(bind=bind)
+        assert [str(each).partition(":")[0] for each in listeners] == [
+            "http",
+            "http",
+            "unix",
+            "http",
+        ]
+
+
+def test_nothing_is_left_open_when_one_fails(open_all: Open, path: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        port = busy.getsockname()[1]
+        with pytest.raises(BindError):
+            open_all(bind=(f"unix:{path}", f"127.0.0.2:{port}", f"127.0.0.1:{port}"))
+        assert not os.path.exists(path)
+        with socket.socket() as sock:
+            sock.bind(("127.0.0.2", port))  # without SO_REUSEADDR: nobody has it
