@@ -5,15 +5,14 @@ Each kind is a class of its own; `aserver.sockets` makes sockets of them.
 
 import os
 from collections.abc import MutableMapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .config import DEFAULT_HOST, DEFAULT_PORT, Bind, ConfigError
 
 _FIRST_PASSED_FD = 3  # sd_listen_fds(3): SD_LISTEN_FDS_START
 
 
-@dataclass(frozen=True, slots=True)
-class TcpAddress:
+class TcpAddress(NamedTuple):
     """Listen on a host's addresses; an empty host, or `*`, is every interface."""
 
     host: str
@@ -29,15 +28,13 @@ class TcpAddress:
         return f"{host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
-class UnixAddress:
+class UnixAddress(NamedTuple):
     """Listen on a unix socket."""
 
     path: str
 
 
-@dataclass(frozen=True, slots=True)
-class InheritedFd:
+class InheritedFd(NamedTuple):
     """Listen on a socket that the process was started with."""
 
     fd: int

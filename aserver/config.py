@@ -7,7 +7,7 @@ sets up logging or imports an application.
 
 import re
 from dataclasses import Field, dataclass, field, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8000
@@ -19,8 +19,7 @@ class ConfigError(ValueError):
     """A value that cannot be: the message names the option."""
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(NamedTuple):
     """How a field is given from outside.
 
     Attributes:
@@ -58,7 +57,7 @@ def option(default: Any, *flags: str, help: str, **metadata: Any) -> Any:
     return field(default=default, metadata={"option": Option(flags, help, **metadata)})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Bind:
     """Where to listen."""
 
@@ -110,7 +109,7 @@ class Bind:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Http:
     """How HTTP is spoken."""
 
@@ -137,7 +136,7 @@ class Http:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Limits:
     """Deadlines; 0 switches one off, except for `graceful_timeout`, where it is no time at all."""
 
@@ -186,7 +185,7 @@ class Limits:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Log:
     """What is written, and where."""
 
@@ -207,7 +206,7 @@ class Log:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Process:
     """The application and the process that runs it."""
 
@@ -232,7 +231,7 @@ class Process:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Config:
     """All of it. Build one with `Config.of(port=0, access_log="-")`, or section by section."""
 
@@ -268,8 +267,7 @@ class Config:
         return cls(**sections)
 
 
-@dataclass(frozen=True, slots=True)
-class Declaration:
+class Declaration(NamedTuple):
     """One field, found by its name: what `aserver.options` generates from."""
 
     section: str

@@ -4,7 +4,6 @@ Everything is generated from the declarations in `aserver.config`; no option is 
 """
 
 import argparse
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -19,7 +18,7 @@ _EPILOG = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Settings:
     """What the command line asks for.
 
@@ -152,6 +151,8 @@ def _split(text: str) -> list[str]:
 
 
 def _from_file(path: str) -> dict[str, Any]:
+    import tomllib  # not at the top: most starts read no file, and this costs 3 ms
+
     try:
         with open(path, "rb") as file:
             document = tomllib.load(file)

@@ -374,6 +374,7 @@ def page(url: str) -> Iterator[Page]:
 def test_browser_waits_six_times_at_once(page: Page) -> None:
     expect(page.get_by_role("heading", level=1)).to_contain_text("HTTP/1.1")
     page.get_by_role("link", name="Wait together").click()
+    page.wait_for_load_state()
     page.get_by_role("button", name="Start six").click()
     verdict = page.locator("#verdict")
     expect(verdict).to_contain_text("12 seconds of waiting took", timeout=15_000)
@@ -395,6 +396,7 @@ def test_browser_uploads_a_file(page: Page) -> None:
 def test_browser_shows_the_answer_grow_and_stops_it(page: Page, client: httpx.Client) -> None:
     before = stream_counts(client)
     page.get_by_role("link", name="Hear a story").click()
+    page.wait_for_load_state()  # until its script has taken over the form, which else navigates
     page.get_by_role("button", name="Ask").click()
     shown = ""
     for _ in range(5):

@@ -38,8 +38,8 @@ MEMBERS = {
         "wait_for_stop_request": "(self)",
     },
     aserver.Config: {
-        **dict.fromkeys(("bind", "http", "limits", "log", "process", "sections"), ""),
         "of": "(**options)",
+        "sections": "",
     },
     aserver.testing.serve: {"host": "", "port": "", "url": ""},
 }
