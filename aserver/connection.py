@@ -44,6 +44,7 @@ class Connection(asyncio.Protocol):
         "_transport",
         "_unsent",
         "deadline",
+        "is_closing",
         "pause_reading",
         "phase",
         "resume_reading",
@@ -60,6 +61,8 @@ class Connection(asyncio.Protocol):
         self._unsent = 0  # bytes that waited for the peer when the deadline was last looked at
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_engine"):
+            return f"<Connection {self.phase.name}>"
         return f"<Connection {self._peer} {self.phase.name} {self._engine!r}>"
 
     # From the transport
@@ -70,6 +73,7 @@ class Connection(asyncio.Protocol):
         context = self._context
         self.write = transport.write
         self.writelines = transport.writelines
+        self.is_closing = transport.is_closing
         self.pause_reading = transport.pause_reading
         self.resume_reading = transport.resume_reading
         transport.set_write_buffer_limits(WRITE_HIGH_WATER)
@@ -95,18 +99,16 @@ class Connection(asyncio.Protocol):
         if self._engine.feed_eof():
             self.deadline = self._context.now + HALF_CLOSE_SECONDS
             return True
-        self._enter(CLOSING)  # the transport closes by itself
+        self._enter_writing(CLOSING)  # the transport closes by itself
         return False
 
     def pause_writing(self) -> None:
         self.write_paused = True
         if self.phase is ACTIVE:
-            self._enter(WRITING)
-            self._unsent = self._transport.get_write_buffer_size()
+            self._enter_writing(WRITING)
 
     def resume_writing(self) -> None:
         self.write_paused = False
-        self._unsent = 0
         if self.phase is WRITING:
             self._enter(ACTIVE)
         self._engine.resume()
@@ -119,7 +121,8 @@ class Connection(asyncio.Protocol):
         self._engine.lost()
         # The engine, its parser and the transport's methods point back here: let go of them.
         del self._engine, self._transport
-        del self.write, self.writelines, self.pause_reading, self.resume_reading
+        del self.write, self.writelines, self.is_closing
+        del self.pause_reading, self.resume_reading
 
     # The engine's sink
 
@@ -132,15 +135,19 @@ class Connection(asyncio.Protocol):
         return HttpCycle(context, engine, request, scope, self._facts.client)
 
     def on_idle(self) -> None:
+        if self.write_paused:
+            self._enter_writing(WRITING)
+            return
         context = self._context
-        self.phase = WRITING if self.write_paused else IDLE
-        self.deadline = context.now + context.seconds[self.phase]
+        self.phase = IDLE
+        self.deadline = context.now + context.seconds[IDLE]
+        self._unsent = 0
 
     def on_drain(self) -> None:
         self._enter(DRAINING)
 
     def close(self) -> None:
-        self._enter(CLOSING)
+        self._enter_writing(CLOSING)
         self._transport.close()
 
     def linger(self) -> None:
@@ -208,6 +215,10 @@ class Connection(asyncio.Protocol):
     def _enter(self, phase: Phase) -> None:
         self.phase = phase
         self.deadline = self._context.now + self._context.seconds[phase]
+
+    def _enter_writing(self, phase: Phase) -> None:
+        self._enter(phase)
+        self._unsent = self._transport.get_write_buffer_size()
 
     @property
     def _peer(self) -> str:

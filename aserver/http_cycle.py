@@ -356,7 +356,8 @@ class HttpCycle:
         """Cancel the application; what it began is answered with 503, or broken."""
         self.deadline = inf
         if self._task is not None:
-            self._task.cancel()
+            # Behind the task's first step: cancelled before it, `_run` would not run at all.
+            self._context.loop.call_soon(self._task.cancel)
 
     def expire(self) -> None:
         """The application has taken too long: to respond, or to end after its client left."""

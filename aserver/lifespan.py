@@ -72,7 +72,8 @@ class Lifespan:
             await _first(task, self._started)
         except asyncio.CancelledError:
             task.add_done_callback(self._report)
-            await self._end_task(0)
+            if not self._started.done():  # else it has started, and will be shut down
+                await self._end_task(0)
             raise
         if not self._started.done():
             self._task = None

@@ -134,6 +134,7 @@ class Server:
         sock = listener.sock.dup()
         backlog = self.config.bind.backlog
         try:
+            sock.listen(backlog)  # uvloop would only log that it cannot
             if sock.family == socket.AF_UNIX:
                 return await self._loop.create_unix_server(
                     partial(Connection, context), sock=sock, backlog=backlog, **_KEEP_FILE
@@ -248,9 +249,12 @@ class Server:
         settled = asyncio.ensure_future(context.settled())
         hurry = asyncio.ensure_future(self._forced.wait())
         waited_for = {settled} if forced else {settled, hurry}
-        await asyncio.wait(waited_for, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-        hurry.cancel()
-        return settled.done() or not settled.cancel()
+        try:
+            await asyncio.wait(waited_for, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            return settled.done()
+        finally:
+            settled.cancel()
+            hurry.cancel()
 
     async def _cancel(self, context: Context) -> None:
         """Cancel every call of the application, and wait for their ends, but not long."""

@@ -206,6 +206,9 @@ class Sink(Protocol):
     def writelines(self, data: Sequence[bytes], /) -> None:
         """Send several pieces without joining them."""
 
+    def is_closing(self) -> bool:
+        """Whether what is written goes nowhere: the peer is gone, as we are about to hear."""
+
     def on_request(self, engine: Engine, request: Request) -> Receiver:
         """A request head was accepted; returns who takes its body. The engine starts it."""
 

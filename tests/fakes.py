@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -141,6 +142,7 @@ class FakeSink:
         self.calls: list[str] = []
         self.cycles: list[FakeCycle] = []
         self.reading = True
+        self.closing = False
         self._eager = eager
 
     def write(self, data: bytes, /) -> None:
@@ -150,6 +152,9 @@ class FakeSink:
 
     def writelines(self, data: Sequence[bytes], /) -> None:
         self.write(b"".join(data))
+
+    def is_closing(self) -> bool:
+        return self.closing
 
     def on_request(self, engine: Engine, request: Request) -> FakeCycle:
         cycle = FakeCycle(request, self._eager)
@@ -295,12 +300,12 @@ class FakeClock:
 class FakeSocket:
     """A transport's socket: options set on it, and whether bytes wait in it."""
 
-    def __init__(self, fileno: int) -> None:
-        self._fileno = fileno
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
         self.options: list[tuple[int, int, object]] = []
 
     def fileno(self) -> int:
-        return self._fileno
+        return self.sock.fileno()
 
     def setsockopt(self, level: int, option: int, value: object) -> None:
         self.options.append((level, option, value))
@@ -321,7 +326,7 @@ class MemoryTransport(asyncio.Transport):
         self._loop = asyncio.get_running_loop()
         self._protocol: asyncio.Protocol | None = protocol
         self._buffer = bytearray()
-        self._high = 65536
+        self._high = 1 << 30  # until the protocol says
         self._full = False
         self._closing = False
         self._eof_written = False
@@ -387,6 +392,7 @@ class MemoryTransport(asyncio.Transport):
         self.aborted = True
         self._closing = True
         self._buffer.clear()
+        self._full = False
         self._flush(0)
 
     # The peer's side
@@ -442,7 +448,6 @@ class Client:
         data, self.transport.received = self.transport.received, b""
         return data
 
-    @property
     def closed(self) -> bool:
         """Whether the server has closed."""
         return self.transport.closed

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -140,7 +141,16 @@ class Process:
     @property
     def memory(self) -> int:
         """Its resident memory, in bytes."""
-        return resident_memory(self.pid)
+        return _status(self.pid, "VmRSS")
+
+    def reset_peak(self) -> None:
+        """Begin anew to watch for the most memory it ever had."""
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+
+    @property
+    def peak(self) -> int:
+        """The most resident memory it had since `reset_peak`, in bytes."""
+        return _status(self.pid, "VmHWM")
 
     @property
     def open_files(self) -> int:
@@ -148,10 +158,10 @@ class Process:
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
 
-def resident_memory(pid: int) -> int:
-    """The resident memory of a process, in bytes."""
+def _status(pid: int, name: str) -> int:
+    """A size in the kernel's account of a process, in bytes."""
     status = Path(f"/proc/{pid}/status").read_text()
-    match = re.search(r"^VmRSS:\s+(\d+) kB$", status, re.MULTILINE)
+    match = re.search(rf"^{name}:\s+(\d+) kB$", status, re.MULTILINE)
     assert match is not None
     return int(match[1]) * 1024
 
@@ -198,3 +208,28 @@ def in_threads(*calls: Callable[[], object]) -> Iterator[list[threading.Thread]]
         for thread in threads:
             thread.join(DEADLINE)
     assert not any(thread.is_alive() for thread in threads)
+
+
+def run_python(*arguments: str, cwd: Path = ROOT) -> tuple[int, str]:
+    """Run Python to its end; returns the exit code and what it wrote."""
+    command = [sys.executable, *arguments]
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=2 * DEADLINE,
+        check=False,
+    )
+    return done.returncode, done.stdout
+
+
+@contextlib.contextmanager
+def many_files(count: int) -> Iterator[None]:
+    """Let this process, and those it starts, have so many files open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < count:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(count, hard), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -12,7 +12,10 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 
-from aserver.types import Receive, Scope, Send
+from aserver.connection import Connection
+from aserver.engines.h1 import H1
+from aserver.http_cycle import HttpCycle
+from aserver.types import Receive, Request, Scope, Send
 
 View = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -154,7 +157,7 @@ _may_read = asyncio.Event()
 
 
 async def upload(scope: Scope, receive: Receive, send: Send) -> None:
-    """Read nothing until `/read` is asked for, then everything; count the bytes."""
+    """Read nothing until `/read` is asked for, then everything, slowly; count the bytes."""
     note("uploading")
     size = 0
     more = True
@@ -166,6 +169,7 @@ async def upload(scope: Scope, receive: Receive, send: Send) -> None:
             return
         size += len(message["body"])
         more = message["more_body"]
+        await asyncio.sleep(0.0002)
     await answer(send, b"%d" % size)
 
 
@@ -185,11 +189,11 @@ async def swallow(scope: Scope, receive: Receive, send: Send) -> None:
 async def inspect(scope: Scope, receive: Receive, send: Send) -> None:
     """What there is in the server's process now."""
     gc.collect()
-    alive = [type(thing).__name__ for thing in gc.get_objects()]
+    alive = [type(thing) for thing in gc.get_objects()]
     counts = {
         "tasks": len(asyncio.all_tasks()),
         "files": len(os.listdir("/proc/self/fd")),
-        **{name: alive.count(name) for name in ("Connection", "H1", "HttpCycle", "Request")},
+        **{kind.__name__: alive.count(kind) for kind in (Connection, H1, HttpCycle, Request)},
     }
     await answer(send, json.dumps(counts).encode("ascii"))
 

@@ -4,18 +4,15 @@ from typing import Any
 
 import pytest
 
-from aserver.scope import http_scope
-from aserver.types import Address, Request
+from aserver.scope import Facts, http_scope
+from aserver.types import Request
 
-CLIENT: Address = ("192.0.2.2", 50000)
-SERVER: Address = ("192.0.2.1", 80)
+FACTS = Facts("http", ("192.0.2.2", 50000), ("192.0.2.1", 80), "")
 
 
-def scope_of(
-    target: bytes = b"/", state: dict[str, Any] | None = None, root_path: str = ""
-) -> dict[str, Any]:
+def scope_of(target: bytes = b"/", state: dict[str, Any] | None = None) -> dict[str, Any]:
     request = Request("GET", target, "1.1", [(b"host", b"a"), (b"x", b"1"), (b"x", b"2")])
-    return http_scope(request, "http", CLIENT, SERVER, root_path, state)
+    return http_scope(request, FACTS, state)
 
 
 def test_scope() -> None:
@@ -61,7 +58,7 @@ def test_types() -> None:
 
 def test_what_the_connection_says() -> None:
     request = Request("POST", b"/", "1.0", [])
-    scope = http_scope(request, "https", None, ("/run/a.sock", None), "/app", None)
+    scope = http_scope(request, Facts("https", None, ("/run/a.sock", None), "/app"), None)
     assert scope["http_version"] == "1.0"
     assert scope["method"] == "POST"
     assert scope["scheme"] == "https"

@@ -129,6 +129,10 @@ def refuses(address: Any) -> bool:
         return sock.connect_ex(address) != 0
 
 
+def accepts(server: Server) -> bool:
+    return bool(server.sockets) and not refuses(server.sockets[0].getsockname())
+
+
 # Start and stop
 
 
@@ -263,7 +267,7 @@ def test_serve_cancelled_stops_in_order(run_in_loop: Run[None]) -> None:
         diary = Diary()
         server = Server(diary, Config.of(port=0))
         serving = asyncio.ensure_future(server.serve())
-        await wait_for(lambda: server.listeners)
+        await wait_for(lambda: accepts(server))
         assert (await ask(server.url)).endswith(b"hello")
         serving.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -411,7 +415,7 @@ def test_no_call_is_lost_to_the_garbage_collector(options: dict[str, str]) -> No
                 assert read_all(sock).endswith(b"hello")
         assert ended == []
         for sock in waiting:
-            sock.shutdown(socket.SHUT_RDWR)
+            leave_rudely(sock)
         wait_until(lambda: len(ended) == 10)
 
 
@@ -451,7 +455,7 @@ def test_embedded_it_touches_neither_signals_nor_logging(run_in_loop: Run[None])
         logs = logging_state()
         server = Server(hello, Config.of(port=0))
         serving = asyncio.ensure_future(server.serve())
-        await wait_for(lambda: server.listeners)
+        await wait_for(lambda: accepts(server))
         assert (await ask(server.url)).endswith(b"hello")
         assert [signal.getsignal(number) for number in signal.valid_signals()] == handlers
         assert logging_state() == logs
@@ -636,6 +640,30 @@ def test_a_sender_that_does_not_listen_is_told_by_its_next_send(
         assert time.perf_counter() - started < 1
 
 
+@pytest.mark.parametrize(("leave", "seconds"), [(leave_rudely, 0.5), (leave_politely, 4)])
+def test_a_client_that_leaves_before_its_answer_is_reported(
+    loop_name: str, leave: Callable[[socket.socket], None], seconds: float
+) -> None:
+    """After a FIN it may still wait for the answer, so it is given a moment."""
+    begun = threading.Event()
+    ended = threading.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        assert scope["type"] == "http"
+        begun.set()
+        await until_disconnected(receive)
+        ended.set()
+
+    with serve(app, loop=loop_name) as server:
+        sock = connect(server)
+        sock.sendall(get("/"))
+        assert begun.wait(DEADLINE)
+        started = time.perf_counter()
+        leave(sock)
+        assert ended.wait(DEADLINE)
+        assert time.perf_counter() - started < seconds
+
+
 # The end
 
 
@@ -669,23 +697,21 @@ def test_who_has_connected_before_the_end_is_served(run_in_loop: Run[None], roun
 
 
 def test_an_inherited_socket_keeps_its_accept_queue(run_in_loop: Run[None]) -> None:
-    """It is for the next server on it."""
+    """Whom this server does not accept any more, the next one will."""
 
     async def test() -> None:
-        with (
-            socket.create_server(("127.0.0.1", 0)) as listener,
-            socket.create_connection(listener.getsockname()) as sock,
-        ):
-            sock.settimeout(DEADLINE)
+        with socket.create_server(("127.0.0.1", 0)) as listener:
             first = Server(hello, Config.of(fd=listener.fileno()))
-            first_done = asyncio.ensure_future(first.start())
-            await first_done
-            await first.stop()
+            await first.start()
+            sock = socket.create_connection(listener.getsockname())
             sock.sendall(get("/", "Connection: close"))
+            await first.stop()
             second = Server(hello, Config.of(fd=listener.fileno()))
             await second.start()
-            response = await asyncio.to_thread(read_all, sock)
-            assert response.endswith(b"hello")
+            reader, writer = await asyncio.open_connection(sock=sock)
+            assert (await reader.read()).endswith(b"hello")
+            writer.close()
+            await writer.wait_closed()
             await second.stop()
 
     run_in_loop(test())

@@ -1,5 +1,4 @@
-"""Everything of HTTP/1 that is not parsing: the order of exchanges, framing, persistence, the
-response's bytes.
+"""Everything of HTTP/1 that is not parsing: the order of exchanges, framing, persistence.
 
 Theory of operation. The parser calls `on_head`, `on_body` and `on_end`; each request becomes a
 cycle at once and waits in a queue if an earlier one is not answered yet (RFC 9112 section 9.3.2:
@@ -25,8 +24,9 @@ from ..types import (
     Request,
     Sink,
 )
-from .fields import CLOSE, DATE, SERVER, check_field, reason_phrase
+from .fields import CLOSE
 from .guard import accept
+from .h1_wire import interim_response, refusal, unusual_pieces
 from .heads import HeadMemory
 
 # So many bytes go to the parser at once while it looks for heads: it cannot be stopped in the
@@ -150,6 +150,8 @@ class H1:
             self._head_size += len(data)  # chunk sizes, extensions, trailers
         try:
             self._parse(data)
+        except ProtocolError:
+            raise  # by the guard; a frame with a name for it would keep the engine alive
         except Exception as error:
             self._recover(error, data)
         self._whole = whole
@@ -249,10 +251,10 @@ class H1:
         """From the parser: a request is complete."""
         if self._reading is BODY:
             self._reading = CLOSED if self._last else HEAD
-            if self._incoming is not None:
-                self._head_size = 0
-                cycle, self._incoming = self._incoming, None
-                cycle.feed_eof()
+            self._head_size = 0
+            cycle, self._incoming = self._incoming, None
+            assert cycle is not None
+            cycle.feed_eof()
         elif self._reading is DISCARD:
             self._reading = HEAD
             self._head_size = 0
@@ -293,7 +295,10 @@ class H1:
             self._write(b"".join(pieces))
         if not more:
             self._finish()
-        return not self._sink.write_paused
+            return True
+        # An application that never waits by itself would else write to a closed transport, and
+        # never let anybody tell it.
+        return not self._sink.write_paused and not self._sink.is_closing()
 
     def _head_pieces(self, head: Head, body: bytes, more: bool) -> list[bytes]:
         """Decide the framing and persistence; returns the head's pieces."""
@@ -314,21 +319,9 @@ class H1:
             self._keep_alive = False
         elif self._draining or self._incoming is not None:
             self._keep_alive = self._keep_alive and self._may_keep(request)
-        defaults = self._defaults
         if self._keep_alive and not head.flags and request.http_version == "1.1":
-            return [head.block, framing, defaults.last_lines]
-        block = head.block
-        persistence = b"" if self._keep_alive else b"connection: close\r\n"
-        if request.http_version == "1.0":
-            # The version is echoed, as Daphne and Go do; old clients are happier with it.
-            block = b"HTTP/1.0" + block[8:]
-            persistence = b"connection: keep-alive\r\n" if self._keep_alive else persistence
-        return [block, framing, self._missing_lines(head.flags), persistence, b"\r\n"]
-
-    def _missing_lines(self, flags: int) -> bytes:
-        """The default fields that the application has not given itself."""
-        date = b"" if flags & DATE else self._defaults.date_line
-        return date if flags & SERVER else date + self._defaults.server_line
+            return [head.block, framing, self._defaults.last_lines]  # most responses
+        return unusual_pieces(head, request.http_version, framing, self._keep_alive, self._defaults)
 
     def _may_keep(self, request: Request) -> bool:
         """Whether to keep the connection although it drains, or has more to read."""
@@ -346,9 +339,7 @@ class H1:
             return
         if status == 100:
             request.expects_continue = False
-        lines = [f"HTTP/1.1 {status} {reason_phrase(status)}\r\n".encode("ascii")]
-        lines += [check_field(name, value)[0] for name, value in headers]
-        self._write(b"".join((*lines, b"\r\n")))
+        self._write(interim_response(status, headers))
 
     def abort(self, cycle: Receiver) -> None:
         """The response cannot be completed. Only its framing can tell the peer, else a reset."""
@@ -378,15 +369,7 @@ class H1:
             self._refusal = error
 
     def _answer(self, error: ProtocolError) -> None:
-        body = error.reason.encode("utf-8", "replace") + b"\n"
-        head = (
-            f"HTTP/1.1 {error.status} {reason_phrase(error.status)}\r\n".encode("ascii"),
-            self._defaults.default_lines,
-            b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n" % len(body),
-            b"connection: close\r\n\r\n",
-            body,
-        )
-        self._write(b"".join(head))
+        self._write(refusal(error, self._defaults))
         self._writing = IDLE
         self._sink.linger()
 

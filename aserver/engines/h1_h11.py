@@ -28,6 +28,7 @@ class H11Parser:
     def recover(self, error: Exception, data: bytes) -> None:
         """h11 cannot go on behind an error."""
         if isinstance(error, h11.RemoteProtocolError):
+            error.__traceback__ = None  # it holds the error, and the engine with it
             raise ProtocolError(
                 error.error_status_hint, f"not a valid HTTP/1 request: {error}"
             ) from None

@@ -92,6 +92,8 @@ def test_accepted(head: Head, expected: dict[str, Any]) -> None:
         (Head(version="1.9"), 505, "HTTP/1.9 is not spoken"),
         (Head(host=False), 400, "no Host headers"),
         (Head([(b"x", b"y")], host=False), 400, "no Host headers"),
+        (Head([connection(b"keep-alive")], host=False), 400, "no Host headers"),
+        (Head([length(b"5")], host=False), 400, "no Host headers"),
         (Head([HOST]), 400, "2 Host headers"),
         (Head([(b"host", b"b"), HOST]), 400, "3 Host headers"),
         (Head([HOST], version="1.0"), 400, "2 Host headers"),
@@ -194,3 +196,7 @@ def test_characters_in_targets(code: int) -> None:
         with pytest.raises(ProtocolError, match="must be percent-encoded") as caught:
             Head(target=target).accept()
         assert caught.value.status == 400
+
+
+def test_repr() -> None:
+    assert repr(Head(target=b"/a?b").accept()) == "<Request GET b'/a?b' HTTP/1.1>"

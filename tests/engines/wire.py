@@ -7,17 +7,24 @@ from aserver.engines.fields import response_head
 from aserver.engines.h1 import H1
 from aserver.types import HeaderPairs, ProtocolError
 from tests.corpus import Found
-from tests.fakes import FakeCycle, FakeDefaults, FakeSink, NewParser
+from tests.fakes import PARSERS, FakeCycle, FakeDefaults, FakeSink
+
+DEFAULTS = ("date: now", "server: test")
 
 
 class Wire:
-    """The engine, its sink, and both ends' moves."""
+    """The engine, its sink, and both ends' moves.
+
+    Args:
+        parser: Its name.
+        eager: An application that acts while the request is being fed.
+    """
 
     def __init__(
-        self, parser: NewParser, eager: Callable[["Wire", FakeCycle], None] | None = None
+        self, parser: str, eager: Callable[["Wire", FakeCycle], None] | None = None
     ) -> None:
         self.sink = FakeSink(None if eager is None else lambda cycle: eager(self, cycle))
-        self.engine = H1(self.sink, FakeDefaults(), parser)
+        self.engine = H1(self.sink, FakeDefaults(), PARSERS[parser])
         self.refusals: list[ProtocolError] = []
         self._answered = 0
 
@@ -93,7 +100,7 @@ class Wire:
             self.answer()
 
 
-def exchange(parser: NewParser, pieces: list[bytes]) -> tuple[list[Found], list[int]]:
+def exchange(parser: str, pieces: list[bytes]) -> tuple[list[Found], list[int]]:
     """What an engine finds when every complete request is answered; and the statuses it sent."""
     wire = Wire(parser)
     answered = 0
@@ -127,3 +134,50 @@ def _found(cycle: FakeCycle) -> Found:
 def _comparable(name: bytes, value: bytes) -> tuple[bytes, bytes]:
     # The one value that h11 changes.
     return name, value.lower() if name == b"transfer-encoding" else value
+
+
+def lines(*each: str) -> bytes:
+    """A head."""
+    return "".join(f"{line}\r\n" for line in (*each, "")).encode("latin-1")
+
+
+def get(path: str = "/", *fields: str, version: str = "1.1", method: str = "GET") -> bytes:
+    """A request without a body."""
+    return lines(f"{method} {path} HTTP/{version}", "Host: a", *fields)
+
+
+def post(size: int, *fields: str) -> bytes:
+    """The head of a POST with so many bytes to come."""
+    return get("/", f"Content-Length: {size}", *fields, method="POST")
+
+
+CHUNKED = get("/", "Transfer-Encoding: chunked", method="POST")
+
+
+def plain(body: bytes = b"", *end: str, status: str = "200 OK", version: str = "1.1") -> bytes:
+    """A response whose length the server found out; `end` are the fields behind the defaults."""
+    length = f"content-length: {len(body)}"
+    return lines(f"HTTP/{version} {status}", length, *DEFAULTS, *end) + body
+
+
+def refused(status: str, reason: str) -> bytes:
+    """The answer to a request that is none."""
+    body = f"{reason}\n".encode()
+    return (
+        lines(
+            f"HTTP/1.1 {status}",
+            *DEFAULTS,
+            "content-type: text/plain; charset=utf-8",
+            f"content-length: {len(body)}",
+            "connection: close",
+        )
+        + body
+    )
+
+
+# A request that is refused, and the refusal.
+BAD = get(version="2.0")
+REFUSAL = refused(
+    "505 HTTP Version Not Supported",
+    "HTTP/2.0 is not spoken here, only HTTP/1.0 and HTTP/1.1",
+)

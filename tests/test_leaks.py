@@ -1,0 +1,211 @@
+"""However a connection ends, nothing of it is left behind."""
+
+import asyncio
+import gc
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from aserver.connection import Connection
+from aserver.engines.h1 import H1
+from aserver.engines.h1_h11 import H11Parser
+from aserver.engines.h1_httptools import HttpToolsParser
+from aserver.engines.heads import HeadMemory
+from aserver.http_cycle import HttpCycle
+from aserver.types import Request
+from tests.fakes import PARSERS, Client, rounds
+from tests.stage import GET, MORE, OLD, POST_5, Stage, stream_to_nobody
+
+pytestmark = pytest.mark.asyncio
+
+
+KINDS = (Connection, H1, HttpToolsParser, H11Parser, HeadMemory, HttpCycle, Request)
+
+
+def alive() -> Counter[str]:
+    return Counter(type(each).__name__ for each in gc.get_objects() if type(each) in KINDS)
+
+
+Ending = Callable[[Stage, Client], Awaitable[None]]
+
+
+async def ends_idle(stage: Stage, client: Client) -> None:
+    await (await stage.call(client)).answer()
+    client.send_eof()
+
+
+async def ends_unused(stage: Stage, client: Client) -> None:
+    client.send_eof()
+
+
+async def ends_in_a_head(stage: Stage, client: Client) -> None:
+    client.send(GET[:10])
+    client.vanish()
+
+
+async def ends_refused(stage: Stage, client: Client) -> None:
+    client.send(b"GET / HTTP/2.0\r\n\r\n")
+    client.send_eof()
+
+
+async def ends_unparsed(stage: Stage, client: Client) -> None:
+    client.send(b"\x00\r\n\r\n")
+    client.send_eof()
+
+
+async def ends_refused_behind_others(stage: Stage, client: Client) -> None:
+    client.send(GET + GET + b"GET / HTTP/2.0\r\n\r\n")
+    for _ in range(2):
+        await rounds(3)
+        await stage.calls[-1].answer()
+    client.send_eof()
+
+
+async def ends_before_the_refusal(stage: Stage, client: Client) -> None:
+    call = await stage.call(client, GET + b"GET / HTTP/2.0\r\n\r\n")
+    client.vanish()
+    await rounds(3)
+    await call.end()
+
+
+async def ends_by_close(stage: Stage, client: Client) -> None:
+    await (await stage.call(client, OLD)).answer()
+
+
+async def ends_in_a_body(stage: Stage, client: Client) -> None:
+    call = await stage.call(client, POST_5 + b"he")
+    client.send_eof()
+    await rounds(3)
+    await call.end()
+
+
+async def ends_by_a_broken_body(stage: Stage, client: Client) -> None:
+    chunked = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n?\r\n"
+    call = await stage.call(client, chunked)
+    client.send_eof()
+    await call.end()
+
+
+async def ends_while_the_application_waits(stage: Stage, client: Client) -> None:
+    call = await stage.call(client)
+    await call.receive()
+    listening = asyncio.ensure_future(call.receive())
+    await rounds(3)
+    client.vanish()
+    await listening
+    await call.end()
+
+
+async def ends_in_a_stream(stage: Stage, client: Client) -> None:
+    call, sending = await stream_to_nobody(stage, client)
+    client.vanish()
+    await asyncio.wait([sending])
+    error = sending.exception()
+    assert error is not None
+    await call.end(error.with_traceback(None))
+    call.error = None
+
+
+async def ends_by_failure(stage: Stage, client: Client) -> None:
+    call = await stage.call(client)
+    await call.end(ZeroDivisionError())
+    call.error = None
+
+
+async def ends_by_failure_in_a_stream(stage: Stage, client: Client) -> None:
+    call = await stage.call(client)
+    await call.stream(b"a")
+    await call.end(ZeroDivisionError())
+    call.error = None
+
+
+async def ends_with_requests_waiting(stage: Stage, client: Client) -> None:
+    call = await stage.call(client, GET + GET + POST_5)
+    client.vanish()
+    await rounds(3)
+    await call.end()
+
+
+async def ends_early(stage: Stage, client: Client) -> None:
+    await (await stage.call(client, POST_5)).answer()
+    stage.clock.run(2)
+
+
+async def ends_lingering(stage: Stage, client: Client) -> None:
+    request = POST_5.replace(b" 5", b" 1000000")
+    await (await stage.call(client, request)).answer()
+    stage.clock.run(2)
+
+
+async def ends_by_deadline(stage: Stage, client: Client) -> None:
+    client.send(GET[:5])
+    stage.clock.run(17)
+
+
+async def ends_unread(stage: Stage, client: Client) -> None:
+    call = await stage.call(client)
+    client.transport.reads = False
+    client.send(GET)
+    await call.answer(bytes(MORE))
+    stage.clock.run(60)
+
+
+async def ends_by_cancelling(stage: Stage, client: Client) -> None:
+    await stage.call(client)
+    for cycle in stage.context.cycles:
+        cycle.cancel()
+
+
+async def ends_half_closed(stage: Stage, client: Client) -> None:
+    call = await stage.call(client)
+    client.send_eof()
+    await call.answer()
+
+
+async def ends_upgraded(stage: Stage, client: Client) -> None:
+    upgrade = b"Host: a\r\nUpgrade: x\r\nConnection: upgrade\r\n"
+    call = await stage.call(client, POST_5.replace(b"Host: a\r\n", upgrade) + b"hello")
+    await call.answer()
+    client.send_eof()
+
+
+ENDINGS = [value for name, value in globals().items() if name.startswith("ends_")]
+
+
+@pytest.mark.parametrize("parser", PARSERS)
+@pytest.mark.parametrize("ending", ENDINGS, ids=lambda ending: ending.__name__)
+async def test_nothing_is_left_behind(
+    ending: Ending, parser: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even for the garbage collector."""
+    for name in ("aserver.app", "aserver.peer"):  # records keep tracebacks
+        monkeypatch.setattr(logging.getLogger(name), "disabled", True)
+    stage = Stage(PARSERS[parser])
+    gc.collect()
+    before = alive()
+    gc.disable()
+    try:
+        client = stage.connect()
+        await ending(stage, client)
+        del client
+        await rounds()
+        stage.calls.clear()
+        await rounds()
+        assert stage.context.connections == set()
+        assert stage.context.cycles == set()
+        assert alive() == before
+    finally:
+        gc.enable()
+
+
+async def test_the_test_for_leaks_sees_them() -> None:
+    stage = Stage()
+    before = alive()
+    client = stage.connect()
+    call = await stage.call(client)
+    assert alive() - before == Counter(
+        ["Connection", "H1", "HttpToolsParser", "HeadMemory", "HttpCycle", "Request"]
+    )
+    await call.answer()
