@@ -13,8 +13,7 @@ from .context import Context
 from .engines.fields import ResponseHead, reason_phrase, response_head
 from .logs import app_log
 from .types import Address, AppError, ClientDisconnected, Engine, Message, Request, Scope
-
-Waiters = list[asyncio.Future[None]] | None
+from .waiting import Waiters, wait, woken
 
 # How long a `send()` to a client that left waits for the application's own listener to act.
 _TELL_SECONDS = 0.05
@@ -125,18 +124,18 @@ class HttpCycle:
             return
         self._body.append(data)
         if self._readers is not None:
-            self._readers = _woken(self._readers)
+            self._readers = woken(self._readers)
 
     def feed_eof(self) -> None:
         """The request body is complete."""
         self._receiving = RECEIVED
         if self._readers is not None:
-            self._readers = _woken(self._readers)
+            self._readers = woken(self._readers)
 
     def resume(self) -> None:
         """There is room for more of the response."""
         if self._writers is not None:
-            self._writers = _woken(self._writers)
+            self._writers = woken(self._writers)
 
     def lost(self) -> None:
         """The client is gone, as far as this request is concerned."""
@@ -148,14 +147,14 @@ class HttpCycle:
         self._body = []
         self.deadline = self._context.now + self._context.close_seconds
         self._told_readers = bool(self._readers)
-        self._readers = _woken(self._readers)
-        self._writers = _woken(self._writers)
+        self._readers = woken(self._readers)
+        self._writers = woken(self._writers)
 
     def hung_up(self) -> None:
         """The client sends no more and may be gone: say so, but it can be answered still."""
         self._receiving = HUNG_UP if self._receiving is DELIVERED else LAST
         self.deadline = self._context.now + self._context.close_seconds
-        self._readers = _woken(self._readers)
+        self._readers = woken(self._readers)
 
     # Seen from the application
 
@@ -174,7 +173,7 @@ class HttpCycle:
                 self._engine.inform(self, 100, [])
             if self._readers is None:
                 self._readers = []
-            await self._wait(self._readers)
+            await wait(self._context.loop, self._readers)
 
     def _take_body(self) -> Message:
         body = self._body
@@ -246,8 +245,8 @@ class HttpCycle:
             self._engine.consumed(self, sum(map(len, self._body)))
             self._body = []
         if self._readers or self._writers:
-            self._readers = _woken(self._readers)
-            self._writers = _woken(self._writers)
+            self._readers = woken(self._readers)
+            self._writers = woken(self._writers)
 
     def _break_length(self, first: ResponseHead | None, body: bytes) -> None:
         """The body does not have its content-length: the client must see it as broken."""
@@ -269,7 +268,7 @@ class HttpCycle:
         """Wait until the client has read enough."""
         if self._writers is None:
             self._writers = []
-        await self._wait(self._writers)
+        await wait(self._context.loop, self._writers)
         if self._sending is DISCONNECTED:
             await self._disconnected()
 
@@ -283,17 +282,6 @@ class HttpCycle:
             self._told_readers = False
             await asyncio.sleep(_TELL_SECONDS)
         raise ClientDisconnected("the client has disconnected")
-
-    async def _wait(self, waiters: list[asyncio.Future[None]]) -> None:
-        """Each waiter has a future of its own: one may be cancelled."""
-        waiter = self._context.loop.create_future()
-        waiters.append(waiter)
-        try:
-            await waiter
-        finally:
-            if waiter.cancelled():
-                # Some frameworks ask for a disconnect in this way, before every piece they send.
-                waiters.remove(waiter)
 
     # The application's run
 
@@ -322,7 +310,7 @@ class HttpCycle:
 
     def _failed(self, error: BaseException) -> None:
         """The application raised. Whatever it was, this request ends here."""
-        if self._sending is DISCONNECTED and _is_disconnect(error):
+        if self._sending is DISCONNECTED and ClientDisconnected.is_behind(error):
             return
         if isinstance(error, asyncio.CancelledError) and self._cancelled:
             self._give_up(503)
@@ -381,29 +369,7 @@ class HttpCycle:
             log.http(self.client, request.method, request.target, self._head.status, self.sent)
 
 
-def _woken(waiters: Waiters) -> Waiters:
-    """Wake all who wait; returns what is left of them, nothing."""
-    for waiter in waiters or ():
-        if not waiter.done():
-            waiter.set_result(None)
-    return None
-
-
 def _as_bytes(body: object) -> bytes:
     if isinstance(body, (bytes, bytearray, memoryview)):
         return bytes(body)
     raise AppError(f"the body must be bytes, not {type(body).__name__}")
-
-
-def _is_disconnect(error: BaseException) -> bool:
-    """Whether an exception is, or comes from, what `send()` raised because the client left."""
-    seen: set[int] = set()  # `raise error from error` is legal
-    each: BaseException | None = error
-    while each is not None and id(each) not in seen:
-        if isinstance(each, ClientDisconnected):
-            return True
-        if isinstance(each, BaseExceptionGroup):
-            return all(map(_is_disconnect, each.exceptions))
-        seen.add(id(each))
-        each = each.__cause__ or each.__context__
-    return False

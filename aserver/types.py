@@ -42,6 +42,20 @@ class ClientDisconnected(OSError):
     An application may let it pass: the server catches it and does not log it as an error.
     """
 
+    @classmethod
+    def is_behind(cls, error: BaseException) -> bool:
+        """Whether an exception is one of these, or comes from one, as frameworks' own may."""
+        seen: set[int] = set()  # `raise error from error` is legal
+        each: BaseException | None = error
+        while each is not None and id(each) not in seen:
+            if isinstance(each, cls):
+                return True
+            if isinstance(each, BaseExceptionGroup):
+                return all(map(cls.is_behind, each.exceptions))
+            seen.add(id(each))
+            each = each.__cause__ or each.__context__
+        return False
+
 
 class ServerError(Exception):
     """The server cannot start or go on. `exit_code` is what the command line exits with."""

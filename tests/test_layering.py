@@ -14,7 +14,7 @@ TESTS = Path(__file__).resolve().parent
 # A module imports from the rows above its own only; the engines also from each other.
 LAYERS = [
     {"types", "config"},
-    {"limits", "logs", "addresses"},
+    {"limits", "logs", "addresses", "waiting"},
     {"engines"},
     {"context", "scope", "app", "lifespan", "sockets"},
     {"http_cycle"},
