@@ -3,7 +3,7 @@
 import asyncio
 import contextvars
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from hypothesis import settings
@@ -45,6 +45,17 @@ async def rounds(count: int = 10) -> None:
     """Let every task of the loop take its steps."""
     for _ in range(count):
         await asyncio.sleep(0)
+
+
+class EagerTask:
+    """A task that takes all its steps when it is made, as Python 3.12 can."""
+
+    def __init__(self, coro: Coroutine[Any, Any, None], **options: Any) -> None:
+        try:
+            coro.send(None)
+        except StopIteration:
+            return
+        raise AssertionError("this task waits for something")
 
 
 class FakeDefaults:

@@ -12,8 +12,8 @@ import pytest
 from aserver import http_cycle
 from aserver.connection import Connection
 from aserver.limits import DRAIN_BYTES, HALF_CLOSE_SECONDS, WRITE_HIGH_WATER
-from aserver.types import ClientDisconnected
-from tests.fakes import Client, FakeSocket, body, rounds, start
+from aserver.types import ClientDisconnected, Receive, Scope, Send
+from tests.fakes import Client, EagerTask, FakeSocket, body, rounds, start
 from tests.stage import GET, MORE, OLD, POST_5, Stage, stream_to_nobody
 
 pytestmark = pytest.mark.asyncio
@@ -72,6 +72,22 @@ async def test_exchange() -> None:
         assert phase(client) == "IDLE"
     assert client.transport.writes == 3
     assert not client.closed()
+
+
+async def test_eager_application() -> None:
+    """The response is out before the request's bytes are taken; the connection is idle then."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(start())
+        await send(body(b"hello"))
+
+    stage = Stage()
+    stage.context.app = app
+    stage.context.new_task = EagerTask  # type: ignore[assignment]
+    client = stage.connect()
+    client.send(GET + GET)
+    assert received(client) == HELLO * 2
+    assert phase(client) == "IDLE"
 
 
 async def test_client_closes() -> None:
@@ -408,6 +424,21 @@ async def test_early_response_that_nobody_reads() -> None:
     assert phase(client) == "WRITING"
     stage.clock.run(60)
     assert client.transport.aborted
+
+
+async def test_unread_response_before_a_refusal() -> None:
+    stage = Stage()
+    client = stage.connect()
+    call = await stage.call(client)
+    client.transport.reads = False
+    client.send(b"GET / HTTP/2.0\r\n\r\n")
+    await call.answer(bytes(MORE))
+    client.transport.take(MORE)
+    client.transport.take(MORE)
+    assert b"\r\n\r\nHTTP/2.0 is not spoken here" in client.received()
+    assert phase(client) == "DRAINING"
+    client.send_eof()
+    assert client.closed()
 
 
 async def test_unread_response_is_read_at_last() -> None:

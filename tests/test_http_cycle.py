@@ -520,6 +520,21 @@ async def test_lost_twice() -> None:
     assert stage.log.lines == [("GET", b"/path", 200, 1)]
 
 
+async def test_lost_twice_moves_no_deadline() -> None:
+    stage = await in_state("DISCONNECTED")
+    deadline = stage.cycle.deadline
+    stage.clock.run(5)
+    stage.cycle.lost()
+    assert stage.cycle.deadline == deadline
+
+
+async def test_body_for_nobody_is_credited() -> None:
+    stage = await in_state("DISCONNECTED")
+    stage.cycle.feed(b"hello")
+    assert stage.engine.credit == 5
+    assert await stage.cycle.receive() == DISCONNECT
+
+
 async def test_lost_behind_the_end() -> None:
     stage = await in_state("COMPLETE")
     stage.cycle.lost()

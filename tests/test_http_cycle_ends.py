@@ -5,13 +5,13 @@ import contextvars
 import logging
 from collections.abc import Awaitable, Callable
 from math import inf
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
 from aserver import http_cycle
 from aserver.types import ClientDisconnected, Message, Receive, Scope, Send
-from tests.fakes import body, new_context, rounds, start
+from tests.fakes import EagerTask, body, new_context, rounds, start
 from tests.stage import CycleStage
 
 pytestmark = pytest.mark.asyncio
@@ -547,19 +547,6 @@ async def test_a_factory_for_tasks_is_asked() -> None:
         loop.set_task_factory(None)
     assert len(made) == 1
     assert stage.engine.responses == [("respond", 200, b"hello", False)]
-
-
-class EagerTask:
-    """A task that takes its steps when it is made, as Python 3.12 can."""
-
-    made: ClassVar[list["EagerTask"]] = []
-
-    def __init__(self, coro: Any, **options: Any) -> None:
-        with pytest.raises(StopIteration):
-            coro.send(None)
-
-    def cancelling(self) -> int:
-        return 0
 
 
 @pytest.mark.parametrize("app", [hello, failing(Oops())])

@@ -62,6 +62,7 @@ def test_interim_response_refuses_an_injected_line() -> None:
 def test_refusal_says_why_and_closes() -> None:
     assert refusal(ProtocolError(400, "no ☃ here"), Lines()) == (
         b"HTTP/1.1 400 Bad Request\r\ndate: D\r\nserver: S\r\n"
-        b"content-type: text/plain; charset=utf-8\r\ncontent-length: 12\r\nconnection: close\r\n\r\n"
+        b"content-type: text/plain; charset=utf-8\r\ncontent-length: 12\r\n"
+        b"connection: close\r\n\r\n"
         b"no \xe2\x98\x83 here\n"
     )
