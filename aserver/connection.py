@@ -5,9 +5,13 @@ engine's sink. It knows neither HTTP's syntax nor ASGI's messages.
 """
 
 import asyncio
+import contextlib
 import select
 import socket
 import struct
+import sys
+from collections.abc import Iterable
+from functools import partial
 from math import inf
 from typing import cast
 
@@ -31,6 +35,11 @@ from .scope import Facts, http_scope
 from .types import Address, Engine, ProtocolError, Receiver, Request
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # struct linger: on, zero seconds
+
+# The writelines() of asyncio's own transports takes any amount and never asks to pause in Python
+# 3.12.0 to 3.12.8 and 3.13.0 to 3.13.1 (CVE-2024-12254).
+_VERSION = sys.version_info[:3]
+_ENDLESS_WRITELINES = (3, 12, 0) <= _VERSION < (3, 12, 9) or (3, 13, 0) <= _VERSION < (3, 13, 2)
 
 
 class Connection(asyncio.Protocol):
@@ -73,6 +82,8 @@ class Connection(asyncio.Protocol):
         context = self._context
         self.write = transport.write
         self.writelines = transport.writelines
+        if _ENDLESS_WRITELINES and isinstance(transport, asyncio.Transport):
+            self.writelines = partial(_write_joined, transport)
         self.is_closing = transport.is_closing
         self.pause_reading = transport.pause_reading
         self.resume_reading = transport.resume_reading
@@ -89,8 +100,7 @@ class Connection(asyncio.Protocol):
         try:
             self._engine.feed(data)
         except ProtocolError as error:
-            peer_log.info("Refused a request from %s: %s", self._peer, error.reason)
-            self._engine.refuse(error)
+            self.on_refused(self._engine, error)
         if (self.phase is IDLE or self.phase is NEW) and self._engine.mid_head:
             self._enter(HEAD)
 
@@ -134,6 +144,10 @@ class Connection(asyncio.Protocol):
         scope = http_scope(request, self._facts, context.state)
         return HttpCycle(context, engine, request, scope, self._facts.client)
 
+    def on_refused(self, engine: Engine, error: ProtocolError) -> None:
+        peer_log.info("Refused a request from %s: %s", self._peer, error.reason)
+        engine.refuse(error)
+
     def on_idle(self) -> None:
         if self.write_paused:
             self._enter_writing(WRITING)
@@ -162,9 +176,9 @@ class Connection(asyncio.Protocol):
 
     def abort(self, *, reset: bool = False) -> None:
         if reset:
-            self._transport.get_extra_info("socket").setsockopt(
-                socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE
-            )
+            sock = self._transport.get_extra_info("socket")
+            with contextlib.suppress(OSError):  # it is gone already
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         self._transport.abort()
 
     # From the server
@@ -185,16 +199,15 @@ class Connection(asyncio.Protocol):
         if unsent and self.phase is not DRAINING:
             self._expire_writing(unsent)
         elif self.phase is HEAD:
-            error = ProtocolError(408, "the request head did not arrive in time (--header-timeout)")
-            peer_log.info("Closed %s: %s", self._peer, error.reason)
-            self._engine.refuse(error)
+            reason = "the request head did not arrive in time (--header-timeout)"
+            self.on_refused(self._engine, ProtocolError(408, reason))
         elif (self.phase is IDLE or self.phase is NEW) and self._has_unread_bytes():
             self.deadline = self._context.now + 1  # its next request is in the kernel already
         elif self.phase is ACTIVE:
             self.deadline = inf
             self._engine.hang_up()
         elif self.phase is CLOSING:
-            self._transport.abort()
+            self.abort(reset=True)
         else:
             self.close()
 
@@ -205,7 +218,7 @@ class Connection(asyncio.Protocol):
             self.deadline = self._context.now + self._context.seconds[WRITING]
         else:
             peer_log.info("Closed %s: it does not read its response (--write-timeout)", self._peer)
-            self._transport.abort()
+            self.abort(reset=True)  # an end could look like the response's
 
     def _has_unread_bytes(self) -> bool:
         poll = select.poll()
@@ -224,6 +237,10 @@ class Connection(asyncio.Protocol):
     def _peer(self) -> str:
         client = self._facts.client
         return f"{client[0]}:{client[1]}" if client else "a unix socket"
+
+
+def _write_joined(transport: asyncio.Transport, pieces: Iterable[bytes]) -> None:
+    transport.write(b"".join(pieces))
 
 
 def _addresses(transport: asyncio.Transport) -> tuple[Address | None, Address | None]:

@@ -8,6 +8,7 @@ content-length, disconnects, and what the client sees when the application fails
 import asyncio
 from enum import Enum
 from math import inf
+from typing import NoReturn
 
 from .context import Context
 from .engines.fields import ResponseHead, reason_phrase, response_head
@@ -230,7 +231,7 @@ class HttpCycle:
         elif self._left is not None:
             self._left -= len(body)
             if self._left < 0 or (self._left and not more):
-                self._break_length(first, body)
+                self._break_length(self._left, first is not None)
         self.sent += len(body)
         if not more:
             self._complete()
@@ -248,17 +249,13 @@ class HttpCycle:
             self._readers = woken(self._readers)
             self._writers = woken(self._writers)
 
-    def _break_length(self, first: ResponseHead | None, body: bytes) -> None:
-        """The body does not have its content-length: the client must see it as broken."""
-        assert self._left is not None
-        missing = self._left
-        if missing < 0:
-            body = body[:missing]
-        self.sent += len(body)
-        engine = self._engine
-        engine.respond(self, first, body, True)
-        self._complete()
-        engine.abort(self)
+    def _break_length(self, missing: int, held: bool) -> NoReturn:
+        """The body does not have its content-length: a clean 500, or else visibly broken."""
+        if held:
+            self._sending = HELD
+        else:
+            self._complete()
+            self._engine.abort(self)
         raise AppError(
             f"the response body is {abs(missing)} bytes {'longer' if missing < 0 else 'shorter'} "
             "than its content-length"
@@ -311,12 +308,14 @@ class HttpCycle:
     def _failed(self, error: BaseException) -> None:
         """The application raised. Whatever it was, this request ends here."""
         if self._sending is DISCONNECTED and ClientDisconnected.is_behind(error):
+            app_log.debug("The application ended with its client: %s", self, exc_info=error)
             return
         if isinstance(error, asyncio.CancelledError) and self._cancelled:
             self._give_up(503)
             return
         if isinstance(error, asyncio.CancelledError) and self._receiving is HUNG_UP:
-            self._abandon()
+            if self._sending is not DISCONNECTED and self._sending is not COMPLETE:
+                self._abandon()
             return
         app_log.error("Exception in the application: %s", self, exc_info=error)
         self._give_up(500)

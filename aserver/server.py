@@ -114,9 +114,11 @@ class Server:
             for listener in self.listeners:
                 self._acceptors.append(await self._accept(context, listener))
         except BaseException:
+            if self._context is not None:
+                self._cut_off(self._context)
             if self._lifespan is not None:
                 await self._lifespan.shutdown(_MIN_SHUTDOWN_SECONDS)
-            self._undo()
+            await self._undo()
             raise
         self._tick()
 
@@ -193,7 +195,12 @@ class Server:
             self._forced.set()
 
     async def stop(self) -> None:
-        """End in order: no new connections, no new requests, no requests, no lifespan."""
+        """End in order: no new connections, no new requests, no requests, no lifespan.
+
+        Takes no longer than the graceful timeout (seconds) for requests, a few seconds for those
+        that have to be cancelled, and the graceful timeout again for the lifespan. Ends `serve`.
+        """
+        self._stop_requested.set()
         context, lifespan = self._context, self._lifespan
         if context is None or lifespan is None:
             return
@@ -204,13 +211,17 @@ class Server:
             if not await self._drain(context, grace):
                 await self._cancel(context)
         finally:
-            for connection in list(context.connections):
-                connection.abort()
+            self._cut_off(context)
             try:
                 await _catch_up()
                 await lifespan.shutdown(max(grace, _MIN_SHUTDOWN_SECONDS))
             finally:
-                self._undo()
+                await self._undo()
+
+    def _cut_off(self, context: Context) -> None:
+        """Close every connection now; with a reset, so that nothing cut looks complete."""
+        for connection in list(context.connections):
+            connection.abort(reset=True)
 
     async def _stop_accepting(self, context: Context) -> None:
         """Close the listeners, and take in who has been waiting in the accept queue."""
@@ -268,17 +279,18 @@ class Server:
         if context.cycles:
             server_log.error("%d requests ignore their cancellation", len(context.cycles))
 
-    def _undo(self) -> None:
+    async def _undo(self) -> None:
         """Let go of everything that `start` made."""
         if self._tick_handle is not None:
             self._tick_handle.cancel()
-        for acceptor in self._acceptors:
-            acceptor.close()
+        while self._acceptors:
+            self._acceptors.pop().close()
         for listener in self.listeners:
             listener.close()
         context, self._context = self._context, None
         if context is not None and context.access_log is not None:
-            context.access_log.close()
+            # In a thread: its reader may be slow, and the loop may have other things to do.
+            await asyncio.to_thread(context.access_log.close)
 
 
 async def _catch_up() -> None:

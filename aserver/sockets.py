@@ -12,12 +12,17 @@ import os
 import socket
 import stat
 import sys
+import threading
 from collections.abc import Iterator, MutableMapping
 from typing import Any
 
 from .addresses import InheritedFd, Target, TcpAddress, UnixAddress, passed_fds, targets
 from .config import DEFAULT_HOST, DEFAULT_PORT, Bind, ConfigError
+from .logs import server_log
 from .types import ServerError
+
+# The umask belongs to the whole process, and servers may start in several threads.
+_umask_lock = threading.Lock()
 
 # IP_MINTTL in <linux/in.h>, IPV6_MINHOPCOUNT in <linux/in6.h>
 _LEAST_TTL = ((socket.IPPROTO_IP, 21), (socket.IPPROTO_IPV6, 73))
@@ -91,7 +96,10 @@ class Listener:
     def _remove_file(self) -> None:
         inode, self._inode = self._inode, None  # closed again, it would be somebody else's file
         if inode is not None and inode == _inode(self._file):
-            os.unlink(self._file)
+            try:
+                os.unlink(self._file)
+            except OSError as error:
+                server_log.warning("The socket file %s is left: %s", self._file, error.strerror)
 
 
 def open_listeners(bind: Bind, environ: MutableMapping[str, str] | None = None) -> list[Listener]:
@@ -188,11 +196,12 @@ def _open_unix(path: str, bind: Bind) -> Listener:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener = None
     try:
-        before = os.umask(0o177)  # no moment in which others could connect
-        try:
-            sock.bind(path)
-        finally:
-            os.umask(before)
+        with _umask_lock:
+            before = os.umask(0o177)  # no moment in which others could connect
+            try:
+                sock.bind(path)
+            finally:
+                os.umask(before)
         listener = Listener(sock, file=path)
         os.chown(path, -1, group)
         os.chmod(path, bind.unix_socket_mode)

@@ -226,6 +226,9 @@ class Sink(Protocol):
     def on_request(self, engine: Engine, request: Request) -> Receiver:
         """A request head was accepted; returns who takes its body. The engine starts it."""
 
+    def on_refused(self, engine: Engine, error: ProtocolError) -> None:
+        """What was received breaks the protocol; calls `Engine.refuse`, where it is answered."""
+
     def on_idle(self) -> None:
         """Everything received is answered; the connection waits for the next request."""
 

@@ -152,6 +152,7 @@ class FakeSink:
         self.writes = 0
         self.calls: list[str] = []
         self.cycles: list[FakeCycle] = []
+        self.refused: list[ProtocolError] = []  # those found in what was held
         self.reading = True
         self.closing = False
         self._eager = eager
@@ -171,6 +172,10 @@ class FakeSink:
         cycle = FakeCycle(request, self._eager)
         self.cycles.append(cycle)
         return cycle
+
+    def on_refused(self, engine: Engine, error: ProtocolError) -> None:
+        self.refused.append(error)
+        engine.refuse(error)
 
     def on_idle(self) -> None:
         self.calls.append("idle")
@@ -311,11 +316,12 @@ class FakeClock:
 class FakeSocket:
     """A transport's socket: options set on it, and whether bytes wait in it."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket | None = None) -> None:
         self.sock = sock
         self.options: list[tuple[int, int, object]] = []
 
     def fileno(self) -> int:
+        assert self.sock is not None
         return self.sock.fileno()
 
     def setsockopt(self, level: int, option: int, value: object) -> None:
@@ -333,7 +339,7 @@ class MemoryTransport(asyncio.Transport):
         self, protocol: asyncio.Protocol, sock: FakeSocket | None = None, **extra: Any
     ) -> None:
         addresses = {"sockname": ("192.0.2.1", 80), "peername": ("192.0.2.2", 50000)}
-        super().__init__({"socket": sock, **addresses, **extra})
+        super().__init__({"socket": sock or FakeSocket(), **addresses, **extra})
         self._loop = asyncio.get_running_loop()
         self._protocol: asyncio.Protocol | None = protocol
         self._buffer = bytearray()

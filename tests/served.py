@@ -19,8 +19,6 @@ from aserver.types import Receive, Request, Scope, Send
 
 View = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-MEBIBYTE = bytes(1 << 20)
-
 
 def note(text: str) -> None:
     """Tell the test."""
@@ -146,9 +144,9 @@ async def gibibyte(scope: Scope, receive: Receive, send: Send) -> None:
     """1 GiB, piece by piece."""
     headers = [(b"content-length", b"%d" % (1 << 30))]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
-    piece = MEBIBYTE[: int(_argument(scope, 65536))]
     left = 1 << 30
     while left:
+        piece = bytes(65536)
         left -= len(piece)
         await send({"type": "http.response.body", "body": piece, "more_body": left > 0})
 

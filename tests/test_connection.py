@@ -187,7 +187,8 @@ async def test_head_that_does_not_arrive(caplog: pytest.LogCaptureFixture) -> No
     assert stage.clock.tick() == 1
     assert received(client) == TIMEOUT
     assert caplog.messages == [
-        "Closed 192.0.2.2:50000: the request head did not arrive in time (--header-timeout)"
+        "Refused a request from 192.0.2.2:50000: "
+        "the request head did not arrive in time (--header-timeout)"
     ]
     assert not client.closed()
     stage.clock.run(2)
@@ -580,6 +581,7 @@ async def test_bytes_in_the_kernel_keep_an_idle_connection(
     assert not client.closed()
     await (await stage.call(client)).answer()
     assert received(client) == HELLO * 2
+    assert ours.sock is not None
     ours.sock.recv(1000)
     stage.clock.run(75)
     assert client.closed()

@@ -194,44 +194,40 @@ async def test_length_is_kept() -> None:
     assert stage.cycle.sent == 5
 
 
-@pytest.mark.parametrize("first", [True, False])
-async def test_body_longer_than_its_length(first: bool) -> None:
+WRONG_LENGTHS = [(b"hello, ", True, "2 bytes longer"), (b"hel", False, "2 bytes shorter")]
+
+
+@pytest.mark.parametrize(("data", "more", "error"), WRONG_LENGTHS)
+async def test_wrong_length_before_the_head_is_out(data: bytes, more: bool, error: str) -> None:
     stage = CycleStage()
     await stage.cycle.send(start(200, LENGTH_5))
-    if not first:
-        await stage.cycle.send(body(b"he", more=True))
-    with pytest.raises(AppError, match="2 bytes longer than its content-length"):
-        await stage.cycle.send(body(b"hello, " if first else b"llo, ", more=True))
-    sent = b"".join(call[2] for call in stage.engine.calls if call[0] == "respond")
-    assert sent == b"hello"
-    assert stage.engine.calls[-1] == ("abort",)
-    assert all(call[3] for call in stage.engine.calls[:-1])  # no end was sent
+    with pytest.raises(AppError, match=f"{error} than its content-length"):
+        await stage.cycle.send(body(data, more=more))
+    assert stage.engine.calls == []
+    assert stage.state == "HELD"
+
+
+@pytest.mark.parametrize(("data", "more", "error"), WRONG_LENGTHS)
+async def test_wrong_length_of_a_stream(data: bytes, more: bool, error: str) -> None:
+    stage = CycleStage()
+    await stage.cycle.send(start(200, LENGTH_5))
+    await stage.cycle.send(body(data[:1], more=True))
+    with pytest.raises(AppError, match=f"{error} than its content-length"):
+        await stage.cycle.send(body(data[1:], more=more))
+    # What would complete it, or go beyond it, is not sent: the client sees that bytes are missing.
+    assert stage.engine.calls == [("respond", 200, data[:1], True), ("abort",)]
     assert stage.state == "COMPLETE"
-    assert stage.log.lines == [("GET", b"/path", 200, 5)]
+    assert stage.log.lines == [("GET", b"/path", 200, 1)]
 
 
-@pytest.mark.parametrize("first", [True, False])
-async def test_body_shorter_than_its_length(first: bool) -> None:
-    stage = CycleStage()
-    await stage.cycle.send(start(200, LENGTH_5))
-    if not first:
-        await stage.cycle.send(body(b"", more=True))
-    with pytest.raises(AppError, match="2 bytes shorter than its content-length"):
-        await stage.cycle.send(body(b"hel"))
-    assert stage.engine.calls[-2:] == [
-        ("respond", 200 if first else None, b"hel", True),
-        ("abort",),
-    ]
-
-
-async def test_wrong_length_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+async def test_wrong_length_is_a_500_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await send(start(200, LENGTH_5))
         await send(body(b"hello!"))
 
     stage = CycleStage(app)
     await stage.run()
-    assert stage.engine.calls == [("respond", 200, b"hello", True), ("abort",)]
+    assert stage.engine.calls == [("respond", 500, b"Internal Server Error", False)]
     (record,) = caplog.records
     assert "Exception in the application" in record.message
     assert "1 bytes longer than its content-length" in str(record.exc_info)
@@ -273,6 +269,16 @@ async def test_senders_at_once() -> None:
     await rounds()
     assert [task.done() for task in sending] == [True, True, True]
     assert [task.cancelled() for task in sending] == [False, True, False]
+
+
+async def test_sender_that_waits_when_another_ends_the_response() -> None:
+    stage = CycleStage()
+    stage.engine.room = False
+    await stage.cycle.send(start())
+    sending = asyncio.ensure_future(stage.cycle.send(body(b"a", more=True)))
+    await rounds()
+    await stage.cycle.send(body())
+    await sending
 
 
 async def test_sender_that_waits_hears_of_the_disconnect() -> None:
@@ -463,6 +469,8 @@ async def test_no_continue_for_a_body_that_is_here() -> None:
 @pytest.mark.parametrize("size", [0, 5])
 async def test_no_continue_without_body_or_expectation(size: int) -> None:
     stage = CycleStage(size=size, expects_continue=size == 0)
+    if size == 0:
+        assert await stage.cycle.receive() == request_body()
     receiving = asyncio.ensure_future(stage.cycle.receive())
     await rounds()
     assert stage.engine.calls == []
@@ -501,15 +509,13 @@ async def test_listener_hears_of_the_disconnect_before_the_sender() -> None:
         await stage.cycle.receive()
         order.append("listener")
 
-    async def send() -> None:
-        with pytest.raises(ClientDisconnected):
-            await stage.cycle.send(body(b"", more=True))
-        order.append("sender")
-
     listening = asyncio.ensure_future(listen())
     await rounds()
     stage.cycle.lost()
-    await asyncio.gather(send(), listening)
+    with pytest.raises(ClientDisconnected):
+        await stage.cycle.send(body(b"", more=True))
+    order.append("sender")
+    await listening
     assert order == ["listener", "sender"]
 
 
@@ -552,6 +558,29 @@ async def test_hung_up_is_told_behind_the_body() -> None:
     assert await stage.cycle.receive() == DISCONNECT
 
 
+async def test_hung_up_is_told_behind_a_body_of_nothing() -> None:
+    stage = CycleStage()
+    stage.cycle.hung_up()
+    assert await stage.cycle.receive() == request_body()
+    assert await stage.cycle.receive() == DISCONNECT
+
+
+async def test_hung_up_then_gone_then_cancelled(caplog: pytest.LogCaptureFixture) -> None:
+    """The application gives up when there is no connection any more: nothing is left to do."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        assert await receive() == {"type": "http.disconnect"}
+        stage.cycle.lost()
+        raise asyncio.CancelledError
+
+    stage = CycleStage(app)
+    stage.cycle.hung_up()
+    await stage.run()
+    assert stage.engine.calls == []
+    assert caplog.records == []
+
+
 async def test_hung_up_wakes_the_listener_and_can_be_answered() -> None:
     stage = CycleStage()
     await stage.cycle.receive()
@@ -582,4 +611,5 @@ async def test_application_that_gives_up_behind_a_hang_up(
     stage.cycle.hung_up()
     await stage.end()
     assert stage.engine.responses == [("abort",)]
+    assert stage.state == "DISCONNECTED"
     assert caplog.records == []

@@ -1,6 +1,7 @@
 """How a call of the application ends, well or badly, and what the client sees of it."""
 
 import asyncio
+import contextlib
 import contextvars
 import logging
 from collections.abc import Awaitable, Callable
@@ -334,6 +335,58 @@ async def test_disconnect_does_not_cancel() -> None:
     assert steps == ["told", "released"]
 
 
+# A client that hung up may be gone, or not
+
+
+async def until_disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def test_application_that_fails_behind_a_hang_up(caplog: pytest.LogCaptureFixture) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await until_disconnect(receive)
+        raise Oops
+
+    stage = CycleStage(app)
+    stage.cycle.start()
+    await rounds()
+    stage.cycle.hung_up()
+    await stage.end()
+    assert stage.engine.responses == PLAIN_500
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("error", [None, asyncio.CancelledError()])
+async def test_client_that_hung_up_and_is_gone(error: BaseException | None) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await until_disconnect(receive)
+        if error is not None:
+            raise error
+
+    stage = CycleStage(app)
+    stage.cycle.start()
+    await rounds()
+    stage.cycle.hung_up()
+    stage.cycle.lost()
+    await stage.end()
+    assert stage.engine.calls == []
+
+
+async def test_client_that_hung_up_and_was_answered() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await until_disconnect(receive)
+        await hello(scope, receive, send)
+        raise asyncio.CancelledError
+
+    stage = CycleStage(app)
+    stage.cycle.start()
+    await rounds()
+    stage.cycle.hung_up()
+    await stage.end()
+    assert stage.engine.calls == [("respond", 200, b"hello", False)]
+
+
 # Deadlines
 
 
@@ -396,14 +449,17 @@ async def test_stream_longer_than_the_timeout() -> None:
     await stage.end()
 
 
+@pytest.mark.parametrize("asked", [True, False])
 @pytest.mark.parametrize("lost", [True, False])
 async def test_application_that_goes_on_without_its_client(
-    lost: bool, caplog: pytest.LogCaptureFixture
+    lost: bool, asked: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     stage = CycleStage(forever, http_timeout=1000, application_close_timeout=10)
     stage.cycle.start()
     await rounds()
     stage.clock.run(100)
+    if asked:
+        await stage.cycle.receive()
     if lost:
         stage.cycle.lost()
     else:
@@ -488,6 +544,45 @@ async def test_application_that_ignores_its_cancellation() -> None:
     stage.cycle.cancel()
     await stage.end()
     assert stage.engine.responses == [("respond", 200, b"hello", False)]
+
+
+async def test_application_that_fails_when_it_is_cancelled(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await forever(scope, receive, send)
+        finally:
+            raise Oops
+
+    stage = CycleStage(app)
+    stage.cycle.start()
+    await rounds()
+    stage.cycle.cancel()
+    await stage.end()
+    assert stage.engine.responses == PLAIN_500
+    assert len(caplog.records) == 1
+
+
+async def test_application_that_ignores_its_deadline(caplog: pytest.LogCaptureFixture) -> None:
+    """It is told once."""
+    over = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        while not over.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await over.wait()
+
+    stage = CycleStage(app, application_close_timeout=10)
+    stage.cycle.start()
+    await rounds()
+    stage.cycle.lost()
+    stage.clock.run(10)
+    await rounds()
+    assert stage.clock.run(100) == 0
+    assert len(caplog.records) == 1
+    over.set()
+    await stage.end()
 
 
 async def test_settled_when_the_last_call_ends() -> None:

@@ -14,8 +14,8 @@ from aserver.engines.h1_h11 import H11Parser
 from aserver.engines.h1_httptools import HttpToolsParser
 from aserver.engines.heads import HeadMemory
 from aserver.http_cycle import HttpCycle
-from aserver.types import Request
-from tests.fakes import PARSERS, Client, rounds
+from aserver.types import Receive, Request, Scope, Send
+from tests.fakes import PARSERS, Client, body, new_context, rounds, start
 from tests.stage import GET, MORE, OLD, POST_5, Stage, stream_to_nobody
 
 pytestmark = pytest.mark.asyncio
@@ -209,3 +209,49 @@ async def test_the_test_for_leaks_sees_them() -> None:
         ["Connection", "H1", "HttpToolsParser", "HeadMemory", "HttpCycle", "Request"]
     )
     await call.answer()
+
+
+CONVERSATION = (
+    GET
+    + POST_5
+    + b"hello"
+    + b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    + b"2\r\nhi\r\n0\r\nX: y\r\n\r\n"
+    + b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"
+    + OLD
+)
+
+
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    """Stream back what comes."""
+    await send(start())
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        await send(body(message["body"], more=message["more_body"]))
+        if not message["more_body"]:
+            return
+
+
+@pytest.mark.parametrize("parser", PARSERS)
+@pytest.mark.parametrize("leave", [Client.send_eof, Client.vanish])
+async def test_cut_after_every_byte(
+    leave: Callable[[Client], None], parser: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    context = new_context(echo, PARSERS[parser])
+    for size in range(len(CONVERSATION) + 1):
+        client = Client(context)
+        for number in range(size):
+            client.send(CONVERSATION[number : number + 1])
+            await rounds(2)
+        if not client.closed():
+            leave(client)
+        await rounds()
+        assert client.closed()
+        assert context.connections == set()
+        assert context.cycles == set()
+        responses = client.received().count(b"HTTP/1.")
+        assert responses <= 5
+    assert responses == 5
+    assert caplog.records == []

@@ -7,6 +7,7 @@ import json
 import signal
 import socket
 import struct
+import sys
 import termios
 from collections.abc import Callable, Iterator
 
@@ -207,4 +208,6 @@ def test_an_idle_connection_is_small(server: Process) -> None:
             sock.sendall(get("/hello"))
             read_until(sock, b"hello")
         assert inspect(server)["Connection"] == count + 1
-        assert (server.memory - before) / count < 4.5 * KIB
+        # A transport of asyncio has a deque from Python 3.12 on.
+        limit = 4.5 if sys.version_info < (3, 12) else 5.5
+        assert (server.memory - before) / count < limit * KIB

@@ -6,6 +6,7 @@ import contextvars
 import gc
 import logging
 import os
+import select
 import signal
 import socket
 import struct
@@ -692,6 +693,34 @@ def test_who_has_connected_before_the_end_is_served(run_in_loop: Run[None], roun
                 assert response.endswith(b"hello")
                 if rounds == 0:
                     assert b"\r\nconnection: close\r\n" in response
+
+    run_in_loop(test())
+
+
+@pytest.mark.parametrize("rounds", range(4))
+def test_who_connects_in_the_first_moments_of_the_end_is_served(
+    run_in_loop: Run[None], rounds: int
+) -> None:
+    async def test() -> None:
+        server = Server(hello, Config.of(port=0))
+        await server.start()
+        address = server.sockets[0].getsockname()
+        with contextlib.ExitStack() as stack:
+            stopping = asyncio.ensure_future(server.stop())
+            for _ in range(rounds):
+                await asyncio.sleep(0)
+            socks = []
+            with contextlib.suppress(ConnectionRefusedError):
+                while True:
+                    socks.append(stack.enter_context(socket.create_connection(address)))
+                    socks[-1].sendall(get("/"))
+                    select.select(server.sockets, [], [], DEADLINE)  # there is one to accept
+                    await asyncio.sleep(0)
+            assert socks
+            await stopping
+            for sock in socks:
+                sock.settimeout(DEADLINE)
+                assert read_all(sock).endswith(b"hello")
 
     run_in_loop(test())
 

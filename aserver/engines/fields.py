@@ -25,7 +25,7 @@ _MAX_HEADS = 256
 _MAX_HEAD_SIZE = 2048
 
 # What the server has to know of a field; DATE, SERVER and CLOSE make up `ResponseHead.flags`.
-DROPPED, CLOSE, DATE, SERVER, LENGTH = 1, 2, 4, 8, 16
+DROPPED, CLOSE, DATE, SERVER, LENGTH, PRIVATE = 1, 2, 4, 8, 16, 32
 
 # Connection-specific fields are the server's business (RFC 9110 section 7.6.1; the ASGI
 # specification asks to ignore `transfer-encoding`). `connection: close` is understood as a wish.
@@ -36,6 +36,7 @@ _SPECIAL = {
     b"keep-alive": DROPPED,
     b"proxy-connection": DROPPED,
     b"server": SERVER,
+    b"set-cookie": PRIVATE,  # for one client only: not to be remembered
     b"transfer-encoding": DROPPED,
     b"upgrade": DROPPED,
 }
@@ -63,7 +64,9 @@ def check_field(name: bytes, value: bytes) -> tuple[bytes, int]:
         raise AppError(f"Header value of {name!r} contains a control character: {value!r}")
     if special == DROPPED:
         return b"", CLOSE if b"close" in value.lower() else DROPPED
-    if not special and len(line) <= _MAX_FIELD_SIZE and len(_fields) < _MAX_FIELDS:
+    if not special and len(line) <= _MAX_FIELD_SIZE:
+        if len(_fields) >= _MAX_FIELDS:
+            _fields.clear()
         _fields[(name, value)] = line
     return line, special
 
@@ -92,7 +95,7 @@ def response_head(status: int, headers: HeaderPairs, method: str) -> "ResponseHe
         # Only what cannot change may be a key: tuples of byte strings.
         fields = _as_pairs(fields)
         head = ResponseHead(status, fields, method)
-        if len(head.block) <= _MAX_HEAD_SIZE:
+        if len(head.block) <= _MAX_HEAD_SIZE and not head.flags & PRIVATE:
             if len(_heads) >= _MAX_HEADS:
                 _heads.clear()
             _heads[(status, method == "HEAD", fields)] = head

@@ -75,6 +75,7 @@ class H1:
         "_last",
         "_left",
         "_memory",
+        "_offer",
         "_parse",
         "_parser",
         "_paused",
@@ -109,6 +110,7 @@ class H1:
         self._last = False  # whether its client wants no answer behind it
         self._queue: deque[tuple[Receiver, Request]] | None = None
         self._pending = b""  # behind the queue, not parsed yet
+        self._offer: tuple[bytes, bytes] | None = None  # of the head at hand, for the memory
         self._head_size = 0  # of a head that is not complete
         self._whole = True  # whether the parser has nothing left over, if it is to read a head
         self._unread = 0  # body bytes that wait for their application
@@ -134,7 +136,6 @@ class H1:
         if not sliced and (len(data) > _SLICE or self._queue):
             self._feed_slices(data)
             return
-        line = block = b""
         whole = data.endswith(b"\r\n\r\n")
         if self._reading is HEAD:
             if whole and self._whole and self._writing is IDLE and not self._head_size:
@@ -143,11 +144,14 @@ class H1:
                 if known is not None:
                     self._open(known)
                     return
+                self._offer = line, block
             self._head_size += len(data)
         elif self._reading is CLOSED:
             return
         elif self._left is None:
             self._head_size += len(data)  # chunk sizes, extensions, trailers
+        elif len(data) > self._left:
+            self._head_size = len(data) - self._left  # behind the body: of the next head
         try:
             self._parse(data)
         except ProtocolError:
@@ -155,8 +159,7 @@ class H1:
         except Exception as error:
             self._recover(error, data)
         self._whole = whole
-        if block and self._request is not None:
-            self._memory.remember(line, block, self._request)
+        self._offer = None
         if self._head_size > MAX_HEAD_SIZE:
             what = "head is" if self._reading is HEAD else "chunk extensions or trailers are"
             raise ProtocolError(431, f"the request {what} larger than {MAX_HEAD_SIZE} bytes")
@@ -201,7 +204,11 @@ class H1:
         if self._reading is CLOSED:
             return
         self._head_size = 0
-        self._open(accept(method, target, version, headers))
+        request = accept(method, target, version, headers)
+        if self._offer is not None:
+            # Before the application can change what is to be remembered.
+            self._memory.remember(*self._offer, request)
+        self._open(request)
 
     def _open(self, request: Request) -> None:
         """A request begins; it is answered now or, if others wait for their answer, in its turn."""
@@ -251,7 +258,8 @@ class H1:
         """From the parser: a request is complete."""
         if self._reading is BODY:
             self._reading = CLOSED if self._last else HEAD
-            self._head_size = 0
+            if self._left is None:
+                self._head_size = 0
             cycle, self._incoming = self._incoming, None
             assert cycle is not None
             cycle.feed_eof()
@@ -351,7 +359,11 @@ class H1:
 
     def refuse(self, error: ProtocolError) -> None:
         """Answer the peer's mistake as soon as it is its turn, then close."""
+        answered = self._reading is DISCARD  # a second response would be taken for the next one's
         self._reading = CLOSED
+        if answered:
+            self._sink.linger()
+            return
         broken, self._incoming = self._incoming, None
         if broken is not None and broken is not self._cycle:
             assert self._queue is not None
@@ -382,8 +394,7 @@ class H1:
         if self._incoming is not None and self._incoming is cycle:
             self._leave_unread()
         elif not self._keep_alive:
-            self._reading = CLOSED
-            self._sink.close()
+            self._close()
         elif (
             self._queue
             or self._paused
@@ -394,6 +405,14 @@ class H1:
             self._next()
         else:
             self._sink.on_idle()
+
+    def _close(self) -> None:
+        """Close behind a complete response, so that the peer gets it before the end."""
+        self._reading = CLOSED
+        if self._paused or self._pending:
+            self._sink.linger()
+        else:
+            self._sink.close()
 
     def _leave_unread(self) -> None:
         """The request is still arriving: read its rest, or close so that the peer sees why."""
@@ -423,8 +442,7 @@ class H1:
             self._answer(self._refusal)
             return
         elif self._draining:
-            self._reading = CLOSED
-            self._sink.close()
+            self._close()
             return
         else:
             self._sink.on_idle()
@@ -447,7 +465,7 @@ class H1:
             if pending:
                 self.feed(pending)
         except ProtocolError as error:
-            self.refuse(error)
+            self._sink.on_refused(self, error)
         if not self._queue and self._unread <= READ_HIGH_WATER // 2:
             self._resume_reading()
 

@@ -35,7 +35,7 @@ class HttpToolsParser:
         self._refusal: ProtocolError | None = None
         self.on_body = events.on_body
         self.on_message_complete = events.on_end
-        self._parser = HttpRequestParser(self)
+        self._parser = _new_parser(self)
         self.feed = self._parser.feed_data
 
     def recover(self, error: Exception, data: bytes) -> None:
@@ -63,7 +63,7 @@ class HttpToolsParser:
         """Make a parser for the body of a head that is held; returns the bytes that tell it so."""
         if self._held is None:
             return b""
-        self._parser = HttpRequestParser(self)
+        self._parser = _new_parser(self)
         self.feed = self._parser.feed_data
         framing = [b"%b: %b\r\n" % field for field in self._held[3] if field[0] in _FRAMING]
         return b"POST / HTTP/1.1\r\n%b\r\n" % b"".join(framing)
@@ -103,3 +103,10 @@ class HttpToolsParser:
             # is already taken by the exception being handled.
             self._refusal = error
             raise
+
+
+def _new_parser(target: HttpToolsParser) -> HttpRequestParser:
+    """A parser that leaves it to the engine to say which request is the last of a connection."""
+    parser = HttpRequestParser(target)
+    parser.set_dangerous_leniencies(lenient_keep_alive=True)
+    return parser

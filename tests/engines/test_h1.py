@@ -70,6 +70,16 @@ def test_endless_head(wire: Wire, piece: int) -> None:
     assert wire.sent.startswith(b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
 
 
+def test_endless_head_to_the_byte(wire: Wire) -> None:
+    start = b"GET / HTTP/1.1\r\nHost: a\r\nX: "
+    wire.feed(start)
+    for _ in range(len(start), MAX_HEAD_SIZE, 1):
+        wire.feed(b"x")
+    assert wire.refusals == []
+    wire.feed(b"x")
+    assert wire.statuses == [431]
+
+
 @pytest.mark.parametrize("start", [b"GET /", b"GET / HTTP/1.1\r\nHost: a\r\n"])
 def test_endless_line_of_many(wire: Wire, start: bytes) -> None:
     wire.feed(start)
@@ -172,6 +182,14 @@ def test_reading_stops_while_requests_wait(wire: Wire) -> None:
     assert not wire.reading()
     wire.answer()
     assert wire.reading()
+
+
+def test_reading_stays_paused_for_who_waits(wire: Wire) -> None:
+    """Whatever the request in progress reads."""
+    wire.feed(post(5) + b"hello" + get("/2"))
+    assert not wire.reading()
+    wire.engine.consumed(wire.current, 5)
+    assert not wire.reading()
 
 
 def test_no_more_than_a_slice_is_parsed_ahead(wire: Wire) -> None:
@@ -302,6 +320,28 @@ def test_refusal_found_behind_the_queue(wire: Wire) -> None:
         wire.answer()
     assert wire.statuses == [200] * 8 + [400]
     assert wire.calls == ["linger"]
+    assert [error.status for error in wire.sink.refused] == [400]  # told, so that it is logged
+
+
+def test_who_keeps_the_connection_is_decided_by_connection_alone(wire: Wire) -> None:
+    """llhttp would end it for this field, too, and then refuse what follows."""
+    for _ in range(2):
+        wire.feed(b"GET / HTTP/1.1\r\nHost: a\r\nProxy-Connection: close\r\n\r\n")
+        wire.answer()
+    assert wire.refusals == []
+    assert wire.statuses == [200, 200]
+
+
+def test_next_head_begins_in_the_read_that_ends_a_body(wire: Wire) -> None:
+    wire.feed(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n")
+    wire.feed(b"hello" + b"GET / HTTP/1.1\r\n")
+    begun = [wire.engine.mid_head]
+    wire.answer()
+    wire.feed(b"Host: a\r\n\r\n")
+    begun.append(wire.engine.mid_head)
+    wire.answer()
+    assert begun == [True, False]
+    assert wire.statuses == [200, 200]
 
 
 # A peer that does not read
@@ -381,7 +421,7 @@ def test_unread_response_while_draining(wire: Wire) -> None:
     unread_response(wire, get("/1"))
     wire.engine.drain()
     read_it(wire)
-    assert wire.calls[-1] == "close"
+    assert wire.calls[-1] == "linger"  # reading was paused: its next request may lie unread
 
 
 def test_unread_early_response(wire: Wire) -> None:

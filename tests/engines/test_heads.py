@@ -12,7 +12,7 @@ from aserver.engines.heads import HeadMemory
 from aserver.types import Headers, Request
 from tests.corpus import load
 from tests.engines.wire import Wire, exchange
-from tests.fakes import PARSERS
+from tests.fakes import PARSERS, FakeCycle
 
 LINE = b"GET /a HTTP/1.1"
 BLOCK = b"Host: a\r\nX: y\r\n\r\n"
@@ -180,6 +180,33 @@ def test_known_head_is_not_parsed(parser: str, monkeypatch: pytest.MonkeyPatch) 
     assert heads_of(wire)[-1] == (b"/next?q", [(b"host", b"a")])
 
 
+def test_eager_application(parser: str) -> None:
+    wire = Wire(parser, lambda wire, cycle: wire.answer())
+    for _ in range(4):
+        wire.feed(GET)
+    assert heads_of(wire) == [(b"/", [(b"host", b"a")])] * 4
+    assert wire.statuses == [200] * 4
+
+
+def test_fields_of_the_request_in_progress_are_not_the_next_ones(parser: str) -> None:
+    wire = Wire(parser)
+    other = GET[:-2] + b"X: y\r\n\r\n"
+    for _ in range(3):
+        wire.feed(other[:20], other[20:], GET)
+        wire.answer()
+        wire.answer()
+    wire.feed(GET)
+    assert heads_of(wire)[-1] == (b"/", [(b"host", b"a")])
+
+
+def test_empty_lines_before_a_known_head(parser: str) -> None:
+    wire = trained(parser)
+    wire.feed(b"\r\n\r\n", GET)
+    if not wire.refusals:
+        assert len(wire.cycles) == 4
+        assert not wire.mid_head()
+
+
 @pytest.mark.parametrize("ending", [b"", b"X", b"X: ", b"X: y\r\n", b"X: y\r"])
 def test_known_head_behind_half_a_head(parser: str, ending: bytes) -> None:
     """What looks like a request is the other's field, or no field at all."""
@@ -285,3 +312,19 @@ def test_memory_changes_nothing(requests: list[bytes], data: st.DataObject) -> N
         single = exchange(name, [whole[i : i + 1] for i in range(len(whole))])
         assert exchange(name, requests) == single
         assert exchange(name, cut) == single
+
+
+@pytest.mark.parametrize("parser", PARSERS)
+def test_what_an_application_adds_is_not_remembered(parser: str) -> None:
+    """Not even by one that acts at once, while its request is still being fed."""
+
+    def act(wire: Wire, cycle: FakeCycle) -> None:
+        seen.append(list(cycle.request.headers))
+        cycle.request.headers.append((b"x-user", b"admin"))
+        wire.answer()
+
+    seen: list[Headers] = []
+    wire = Wire(parser, act)
+    for _ in range(4):
+        wire.feed(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert seen == [[(b"host", b"a")]] * 4
