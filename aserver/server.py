@@ -11,6 +11,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
@@ -289,8 +290,11 @@ class Server:
             listener.close()
         context, self._context = self._context, None
         if context is not None and context.access_log is not None:
-            # In a thread: its reader may be slow, and the loop may have other things to do.
-            await asyncio.to_thread(context.access_log.close)
+            # In a thread: its reader may be slow, and the loop may have other things to do. In one
+            # of its own: the loop's may all be stuck in application code.
+            with ThreadPoolExecutor(max_workers=1) as executor:
+                closed = executor.submit(context.access_log.close)
+                await asyncio.wrap_future(closed)
 
 
 async def _catch_up() -> None:

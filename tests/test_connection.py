@@ -9,11 +9,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from aserver import http_cycle
+from aserver import connection, http_cycle
 from aserver.connection import Connection
 from aserver.limits import DRAIN_BYTES, HALF_CLOSE_SECONDS, WRITE_HIGH_WATER
 from aserver.types import ClientDisconnected, Receive, Scope, Send
-from tests.fakes import Client, EagerTask, FakeSocket, body, rounds, start
+from tests.fakes import Client, EagerTask, FakeSocket, MemoryTransport, body, rounds, start
 from tests.stage import GET, MORE, OLD, POST_5, Stage, stream_to_nobody
 
 pytestmark = pytest.mark.asyncio
@@ -88,6 +88,18 @@ async def test_eager_application() -> None:
     client.send(GET + GET)
     assert received(client) == HELLO * 2
     assert phase(client) == "IDLE"
+
+
+async def test_writelines_that_never_asks_to_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in some versions of Python: there the pieces are joined."""
+    monkeypatch.setattr(connection, "_ENDLESS_WRITELINES", True)
+    monkeypatch.setattr(MemoryTransport, "writelines", lambda *_: pytest.fail("it was used"))
+    stage = Stage()
+    client = stage.connect()
+    call = await stage.call(client)
+    await call.answer(bytes(MORE))
+    assert client.transport.writes == 1
+    assert client.received().endswith(b"\r\n\r\n" + bytes(MORE))
 
 
 async def test_client_closes() -> None:

@@ -787,6 +787,104 @@ def test_a_grace_time_of_nothing_cancels_at_once(run_in_loop: Run[None]) -> None
     run_in_loop(test())
 
 
+def test_asked_twice_it_waits_no_longer_even_for_the_stubborn(
+    run_in_loop: Run[None], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_CANCEL_SECONDS", 0.05)
+    begun = asyncio.Event()
+    released = asyncio.Event()
+    ended = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        assert scope["type"] == "http"
+        begun.set()
+        while not released.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await released.wait()
+        ended.set()
+
+    async def test() -> None:
+        server = Server(app, Config.of(port=0, graceful_timeout=60))
+        serving = asyncio.ensure_future(server.serve())
+        await wait_for(lambda: accepts(server))
+        asking = asyncio.ensure_future(ask(server.url))
+        await begun.wait()
+        server.request_stop()
+        server.request_stop()
+        started = time.perf_counter()
+        await serving
+        assert time.perf_counter() - started < 1
+        with pytest.raises(ConnectionResetError):
+            await asking
+        assert caplog.messages == [
+            "Cancelling 1 requests that are still in progress",
+            "1 requests ignore their cancellation",
+        ]
+        released.set()
+        await ended.wait()
+        await asyncio.sleep(0)
+
+    run_in_loop(test())
+
+
+def test_who_does_not_read_its_response_is_not_waited_for(
+    run_in_loop: Run[None], caplog: pytest.LogCaptureFixture
+) -> None:
+    ended = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        assert scope["type"] == "http"
+        await respond(send, bytes(20_000_000))
+        ended.set()
+
+    async def test() -> None:
+        server = Server(app, Config.of(port=0, graceful_timeout=0.05))
+        await server.start()
+        with socket.create_connection(server.sockets[0].getsockname()) as sock:
+            sock.settimeout(DEADLINE)
+            sock.sendall(get("/"))
+            await ended.wait()
+            started = time.perf_counter()
+            await server.stop()
+            assert time.perf_counter() - started < 1
+            with pytest.raises(ConnectionResetError):
+                read_all(sock)
+        assert caplog.messages == []
+
+    run_in_loop(test())
+
+
+def test_who_has_left_the_accept_queue_is_not_missed(
+    run_in_loop: Run[None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test() -> None:
+        server = Server(hello, Config.of(port=0))
+        await server.start()
+        refused: list[socket.socket] = []
+
+        class Loop:
+            """Not every loop, nor every kernel, takes a connection that is gone already."""
+
+            def remove_reader(self, sock: object) -> None: ...
+
+            async def connect_accepted_socket(self, protocol: object, sock: socket.socket) -> None:
+                refused.append(sock)
+                raise OSError
+
+        monkeypatch.setattr(server, "_loop", Loop())
+        with contextlib.ExitStack() as stack:
+            for _ in range(3):
+                sock = socket.create_connection(server.sockets[0].getsockname())
+                stack.callback(sock.close)
+            monkeypatch.setattr(module, "_catch_up", nobody_is_accepted)
+            await server.stop()
+        assert [sock.fileno() for sock in refused] == [-1, -1, -1]
+
+    async def nobody_is_accepted() -> None: ...
+
+    run_in_loop(test())
+
+
 def test_stop_cancelled_leaves_no_connection_and_runs_the_lifespan(run_in_loop: Run[None]) -> None:
     async def test() -> None:
         diary = Diary()

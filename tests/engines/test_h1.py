@@ -145,6 +145,15 @@ def test_mid_head(wire: Wire) -> None:
     assert not wire.mid_head()
 
 
+def test_mid_head_behind_a_body(wire: Wire) -> None:
+    wire.feed(post(5), b"hel", b"lo" + b"GET")
+    wire.answer()
+    assert wire.mid_head()
+    wire.feed(get("/next")[3:])
+    assert not wire.mid_head()
+    assert wire.current.request.target == b"/next"
+
+
 # Backpressure on the request's body
 
 
