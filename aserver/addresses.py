@@ -80,6 +80,8 @@ def _parse(text: str, default_port: int) -> Target:
     if text.count(":") == 1:
         host, _, port = text.partition(":")
         return TcpAddress(host, _number(text, port))
+    if text.isdigit():
+        raise ConfigError(f"--bind: {text!r} is no host; for a port there is --port")
     return TcpAddress(text, default_port)  # a name, an IPv4 address, an IPv6 one without brackets
 
 

@@ -162,6 +162,10 @@ def _from_file(path: str) -> dict[str, Any]:
         raise ConfigError(f"--config: {path!r} is not TOML: {error}") from None
     found: dict[str, Any] = {}
     for section, content in document.items():
+        if section in DECLARATIONS and section not in Config.sections:
+            raise ConfigError(
+                f"{path}: {section!r} belongs into the section [{DECLARATIONS[section].section}]"
+            )
         if section not in Config.sections or not isinstance(content, dict):
             raise ConfigError(f"{path}: there is no section [{section}]")
         for name, value in content.items():

@@ -28,6 +28,9 @@ from .logs import AccessLog, enable_loggers, server_log
 from .sockets import BindError, Listener, open_listeners
 from .types import ASGIApplication, Parser, ParserEvents
 
+# asyncio accepts as many connections in a row as the backlog it is told, and tells of each that
+# fails for want of a file descriptor: the kernel is told the real backlog behind its back.
+_ACCEPT_AT_ONCE = 16
 # Once there is no listener: for the first request of those who have just connected.
 _FIRST_REQUEST_SECONDS = 0.5
 # After the grace time: for cancelled applications to clean up.
@@ -67,6 +70,7 @@ class Server:
     ) -> None:
         self.config = config or Config()
         self.listeners: list[Listener] = []
+        self.is_importing = False  # the application; the event loop has no say meanwhile
         self._app = app
         self._environ = environ
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -127,7 +131,11 @@ class Server:
         if not isinstance(self._app, str):
             return self._app
         process = self.config.process
-        app = load_app(self._app, app_dir=process.app_dir, factory=process.factory)
+        self.is_importing = True
+        try:
+            app = load_app(self._app, app_dir=process.app_dir, factory=process.factory)
+        finally:
+            self.is_importing = False
         enable_loggers()
         return app
 
@@ -135,19 +143,24 @@ class Server:
         """Begin to accept; on a copy of the socket, so that the listener outlives it."""
         assert self._loop is not None
         sock = listener.sock.dup()
-        backlog = self.config.bind.backlog
+        connection = partial(Connection, context)
         try:
-            sock.listen(backlog)  # uvloop would only log that it cannot
+            sock.listen(_ACCEPT_AT_ONCE)  # uvloop would only log that it cannot
             if sock.family == socket.AF_UNIX:
-                return await self._loop.create_unix_server(
-                    partial(Connection, context), sock=sock, backlog=backlog, **_KEEP_FILE
+                acceptor = await self._loop.create_unix_server(
+                    connection, sock=sock, backlog=_ACCEPT_AT_ONCE, **_KEEP_FILE
                 )
-            return await self._loop.create_server(
-                partial(Connection, context), sock=sock, backlog=backlog
-            )
+            else:
+                acceptor = await self._loop.create_server(
+                    connection, sock=sock, backlog=_ACCEPT_AT_ONCE
+                )
+            listener.sock.listen(self.config.bind.backlog)
         except OSError as error:
             sock.close()
-            raise BindError(f"cannot listen on {listener}: {error}") from None
+            raise BindError(
+                f"cannot listen on {listener}: {os.strerror(error.errno or 0)}"
+            ) from None
+        return acceptor
 
     def _tick(self) -> None:
         """Once a second: the clock, the date, what is overdue."""
@@ -254,6 +267,12 @@ class Server:
             return True
         for connection in list(context.connections):
             connection.drain()
+        server_log.info(
+            "Stopping; requests in progress: %d, waiting %g seconds for them at most "
+            "(a second signal ends the wait)",
+            len(context.cycles),
+            grace,
+        )
         return await self._settle(context, grace - patience)
 
     async def _settle(self, context: Context, timeout: float, *, forced: bool = False) -> bool:
@@ -373,8 +392,8 @@ def stop_signals(server: Server) -> Iterator[None]:
     def handle(number: int, frame: FrameType | None) -> None:
         nonlocal count
         count += 1
-        if count > 2:
-            os._exit(128 + number)
+        if count > 2 or server.is_importing:  # nothing has begun that would have to be ended
+            os._exit(128 + number if count > 2 else 0)
         server.request_stop()
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -48,7 +48,7 @@ def test_targets(options: dict[str, Any], expected: list[Target]) -> None:
         *("", "unix:", "fd://", "fd://-1", "fd://x", "fd://70000"),
         *("h:", "h:x", "h:-1", "h:65536", "h:8O", "h:٨"),
         *("[::1", "[::1]80", "[::1]:", "[]", "[]:80", "[localhost]:80", "[::1]:x"),
-        *("http://h", "/run/socket", "./socket"),
+        *("http://h", "/run/socket", "./socket", "8000"),
     ],
 )
 def test_an_address_that_cannot_be_understood(text: str) -> None:

@@ -5,6 +5,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -143,6 +144,27 @@ def test_a_request_in_progress_is_served_and_a_stream_without_end_is_cut(
         assert grace <= time.perf_counter() - started < grace + 1
         assert "note: stream ended" in server.stderr
         assert "Cancelling 1 request" in server.stderr
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_asked_while_the_application_is_imported_it_ends(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    (tmp_path / "slow_import.py").write_text(
+        "import sys, time\nprint('importing', file=sys.stderr, flush=True)\ntime.sleep(60)\n"
+    )
+    with Process("slow_import:app", "--app-dir", str(tmp_path)) as server:
+        server.wait_for("importing")
+        server.signal(number)
+        assert server.exit_code(MARGIN) == 0
+
+
+def test_it_says_what_it_waits_for(loop: list[str]) -> None:
+    with Process(APP, *loop) as server, request(server, "/stream", "streaming"):
+        server.signal(signal.SIGINT)
+        server.wait_for("Stopping; requests in progress: 1, waiting 30 seconds for them at most")
+        server.signal(signal.SIGINT)
+        assert_ended_well(server)
 
 
 def test_the_second_signal_ends_the_wait_but_not_the_lifespan(loop: list[str]) -> None:

@@ -215,7 +215,7 @@ def test_file(toml: WriteFile) -> None:
         ("[bind]\nkeep_alive = 1", "{file}: there is no option 'keep_alive' in section [bind]"),
         ("[bind]\nprot = 1", "{file}: there is no option 'prot' in section [bind]"),
         ("[binds]\nport = 1", "{file}: there is no section [binds]"),
-        ("port = 1", "{file}: there is no section [port]"),
+        ("port = 1", "{file}: 'port' belongs into the section [bind]"),
         ("bind = 'a'", "{file}: there is no section [bind]"),
         ("[bind\nport = 1", "--config: '{file}' is not TOML: "),
         ("[bind]\nport = 1\nport = 2", "--config: '{file}' is not TOML: "),

@@ -30,6 +30,7 @@ from aserver.server import choose_parser, close_loop, new_loop, run, stop_signal
 from aserver.sockets import BindError
 from aserver.testing import serve
 from aserver.types import ASGIApplication, ClientDisconnected, Receive, Scope, Send
+from tests.fakes import rounds
 from tests.processes import DEADLINE, get, in_threads, read_all, read_until, wait_until
 
 T = TypeVar("T")
@@ -668,8 +669,8 @@ def test_a_client_that_leaves_before_its_answer_is_reported(
 # The end
 
 
-@pytest.mark.parametrize("rounds", range(6))
-def test_who_has_connected_before_the_end_is_served(run_in_loop: Run[None], rounds: int) -> None:
+@pytest.mark.parametrize("count", range(6))
+def test_who_has_connected_before_the_end_is_served(run_in_loop: Run[None], count: int) -> None:
     """Whether still in the accept queue, or just accepted, or just connected to its protocol."""
 
     async def test() -> None:
@@ -683,23 +684,22 @@ def test_who_has_connected_before_the_end_is_served(run_in_loop: Run[None], roun
             ]
             for sock in socks:
                 sock.sendall(get("/"))
-            for _ in range(rounds):
-                await asyncio.sleep(0)
+            await rounds(count)
             await server.stop()
             for sock in socks:
                 sock.settimeout(DEADLINE)
                 response = read_all(sock)
                 assert response.startswith(b"HTTP/1.1 200 OK\r\n")
                 assert response.endswith(b"hello")
-                if rounds == 0:
+                if count == 0:
                     assert b"\r\nconnection: close\r\n" in response
 
     run_in_loop(test())
 
 
-@pytest.mark.parametrize("rounds", range(4))
+@pytest.mark.parametrize("count", range(4))
 def test_who_connects_in_the_first_moments_of_the_end_is_served(
-    run_in_loop: Run[None], rounds: int
+    run_in_loop: Run[None], count: int
 ) -> None:
     async def test() -> None:
         server = Server(hello, Config.of(port=0))
@@ -707,8 +707,7 @@ def test_who_connects_in_the_first_moments_of_the_end_is_served(
         address = server.sockets[0].getsockname()
         with contextlib.ExitStack() as stack:
             stopping = asyncio.ensure_future(server.stop())
-            for _ in range(rounds):
-                await asyncio.sleep(0)
+            await rounds(count)
             socks = []
             with contextlib.suppress(ConnectionRefusedError):
                 while True:
@@ -879,6 +878,7 @@ def test_who_has_left_the_accept_queue_is_not_missed(
             monkeypatch.setattr(module, "_catch_up", nobody_is_accepted)
             await server.stop()
         assert [sock.fileno() for sock in refused] == [-1, -1, -1]
+        await rounds()
 
     async def nobody_is_accepted() -> None: ...
 
@@ -1059,3 +1059,18 @@ def test_a_loop_is_closed_in_bounded_time(monkeypatch: pytest.MonkeyPatch) -> No
     assert time.perf_counter() - started < 1
     assert loop.is_closed()
     over = True
+
+
+def test_the_backlog_is_the_kernels(run_in_loop: Run[None]) -> None:
+    """The loop is told a small one, or asyncio would log each of 2048 failures to accept."""
+
+    async def test() -> None:
+        server = Server(hello, Config.of(port=0, backlog=64))
+        await server.start()
+        (sock,) = server.sockets
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+        # struct tcp_info of a listening socket: tcpi_sacked is its backlog.
+        assert struct.unpack_from("I", info, 28)[0] == 64
+        await server.stop()
+
+    run_in_loop(test())
