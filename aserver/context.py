@@ -102,12 +102,11 @@ class Context:
         self.date_line = self.default_lines = self.last_lines = b""
         self.set_date(time())
 
-    def advance(self, wall: float) -> float:
-        """The tick: move the clock and the date; returns by how many seconds the loop is late."""
-        late = self._clock.advance(wall)
+    def advance(self, wall: float) -> None:
+        """The tick: move the clock and the date."""
+        self._clock.advance(wall)
         self.now = self._clock.now
         self.set_date(time())
-        return late
 
     async def settled(self) -> None:
         """Wait until there is no connection and no call of the application."""

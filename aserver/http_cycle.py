@@ -223,15 +223,16 @@ class HttpCycle:
         first = None
         if self._sending is HELD:
             first = head
-            self._sending = STREAMING
             self._left = head.content_length
-            self.deadline = inf
         if head.bodyless:
             body = b""
         elif self._left is not None:
             self._left -= len(body)
             if self._left < 0 or (self._left and not more):
-                self._break_length(self._left, first is not None)
+                self._break_length(self._left)
+        if first is not None:
+            self._sending = STREAMING
+            self.deadline = inf
         self.sent += len(body)
         if not more:
             self._complete()
@@ -249,11 +250,9 @@ class HttpCycle:
             self._readers = woken(self._readers)
             self._writers = woken(self._writers)
 
-    def _break_length(self, missing: int, held: bool) -> NoReturn:
+    def _break_length(self, missing: int) -> NoReturn:
         """The body does not have its content-length: a clean 500, or else visibly broken."""
-        if held:
-            self._sending = HELD
-        else:
+        if self._sending is STREAMING:
             self._complete()
             self._engine.abort(self)
         raise AppError(

@@ -65,12 +65,11 @@ class Clock:
         self._last = wall
         self._tick = tick
 
-    def advance(self, wall: float) -> float:
-        """Take the loop's time; returns by how many seconds the loop is late."""
+    def advance(self, wall: float) -> None:
+        """Take the loop's time."""
         elapsed = wall - self._last
         self._last = wall
         self.now += min(elapsed, 2 * self._tick)
-        return max(0.0, elapsed - self._tick)
 
 
 def sweep(now: float, things: Iterable[Expiring]) -> int:

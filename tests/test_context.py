@@ -78,14 +78,14 @@ async def test_the_date_is_there_from_the_beginning_and_follows_the_tick(
 # The clock
 
 
-async def test_the_clock_follows_the_loop_and_tells_how_late_it_is() -> None:
+async def test_the_clock_follows_the_loop() -> None:
     context = new_context(nothing)
     assert context.now == 0
-    assert context.advance(1.0) == 0
+    context.advance(1.0)
     assert context.now == 1
-    assert context.advance(2.5) == 0.5
+    context.advance(2.5)
     assert context.now == 2.5
-    assert context.advance(62.5) == 59
+    context.advance(62.5)
     assert context.now == 4.5, "no deadline passes because the loop stalled"
 
 

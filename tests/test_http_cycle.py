@@ -200,11 +200,13 @@ WRONG_LENGTHS = [(b"hello, ", True, "2 bytes longer"), (b"hel", False, "2 bytes 
 @pytest.mark.parametrize(("data", "more", "error"), WRONG_LENGTHS)
 async def test_wrong_length_before_the_head_is_out(data: bytes, more: bool, error: str) -> None:
     stage = CycleStage()
+    stage.cycle.deadline = 7.0
     await stage.cycle.send(start(200, LENGTH_5))
     with pytest.raises(AppError, match=f"{error} than its content-length"):
         await stage.cycle.send(body(data, more=more))
     assert stage.engine.calls == []
     assert stage.state == "HELD"
+    assert stage.cycle.deadline == 7.0  # the response has not begun
 
 
 @pytest.mark.parametrize(("data", "more", "error"), WRONG_LENGTHS)

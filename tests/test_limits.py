@@ -15,28 +15,28 @@ def test_seconds_or_never(option: float | None, seconds: float) -> None:
 def test_clock_starts_at_zero() -> None:
     clock = Clock(1000.0, 1.0)
     assert clock.now == 0.0
-    assert clock.advance(1001.0) == 0.0
+    clock.advance(1001.0)
     assert clock.now == 1.0
 
 
 def test_clock_follows_small_differences() -> None:
     clock = Clock(0.0, 1.0)
-    assert clock.advance(1.25) == 0.25
-    assert clock.advance(2.0) == 0.0  # early is not late
+    clock.advance(1.25)
+    clock.advance(2.0)
     assert clock.now == 2.0
 
 
 def test_clock_does_not_count_a_stall() -> None:
     clock = Clock(0.0, 1.0)
-    assert clock.advance(3600.0) == 3599.0
+    clock.advance(3600.0)
     assert clock.now == 2.0
-    assert clock.advance(3601.0) == 0.0
+    clock.advance(3601.0)
     assert clock.now == 3.0
 
 
 def test_clock_goes_by_its_tick() -> None:
     clock = Clock(0.0, 0.1)
-    assert clock.advance(1.0) == pytest.approx(0.9)
+    clock.advance(1.0)
     assert clock.now == pytest.approx(0.2)
 
 
