@@ -7,6 +7,7 @@
 __version__ = "0.1.0"
 
 from .config import Config
-from .server import Server, run
+from .running import run
+from .server import Server
 
 __all__ = ["Config", "Server", "__version__", "run"]

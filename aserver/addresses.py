@@ -7,7 +7,8 @@ import os
 from collections.abc import MutableMapping
 from typing import NamedTuple
 
-from .config import DEFAULT_HOST, DEFAULT_PORT, Bind, ConfigError
+from .config import DEFAULT_HOST, DEFAULT_PORT, Bind
+from .declarations import ConfigError
 
 _FIRST_PASSED_FD = 3  # sd_listen_fds(3): SD_LISTEN_FDS_START
 

@@ -15,10 +15,12 @@ from typing import NoReturn
 
 from .addresses import targets
 from .app import AppImportError, load_app
-from .config import Config, ConfigError
+from .config import Config
+from .declarations import ConfigError
 from .logs import set_up_logging
 from .options import Settings, load, to_toml
-from .server import choose_parser, run
+from .running import run
+from .server import choose_parser
 from .types import ServerError
 
 EXIT_CODES = {

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from . import __version__
-from .config import DECLARATIONS, Config, ConfigError, Declaration
+from .config import DECLARATIONS, Config
+from .declarations import ConfigError, Declaration
 
 _PREFIX = "ASERVER_"
 _EPILOG = (

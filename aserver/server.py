@@ -1,27 +1,24 @@
 """One worker: its listeners, its lifespan, the tick, and the orderly end.
 
-`Server` runs in any event loop of any thread and touches no signals and no logging; `run` is what
-the command line does with it.
+`Server` runs in any event loop of any thread and touches no signals and no logging; `run`, in
+`aserver.running`, is what the command line does with it.
 """
 
 import asyncio
 import os
-import signal
 import socket
 import sys
-import threading
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
-from types import FrameType
 from typing import Any
 
 from .app import load_app
-from .config import Config, ConfigError
+from .config import Config
 from .connection import Connection
 from .context import TICK, Context
+from .declarations import ConfigError
 from .lifespan import Lifespan
 from .limits import sweep
 from .logs import AccessLog, enable_loggers, server_log
@@ -35,8 +32,6 @@ _ACCEPT_AT_ONCE = 16
 _FIRST_REQUEST_SECONDS = 0.5
 # After the grace time: for cancelled applications to clean up.
 _CANCEL_SECONDS = 2.0
-# After everything: for tasks and asynchronous generators that nobody has ended.
-_CLOSE_SECONDS = 1.0
 # For the application's own lifespan.shutdown, however short the grace time is.
 _MIN_SHUTDOWN_SECONDS = 5.0
 # From Python 3.13 on, loops remove the file of a unix socket; that is for the listener to do, or
@@ -345,73 +340,3 @@ def choose_parser(name: str) -> Callable[[ParserEvents], Parser]:
     from .engines.h1_h11 import H11Parser
 
     return H11Parser
-
-
-def new_loop(name: str) -> asyncio.AbstractEventLoop:
-    """An event loop by its name in `--loop`."""
-    if name != "asyncio":
-        try:
-            import uvloop
-        except ImportError:
-            if name != "auto":
-                raise ConfigError("--loop uvloop: uvloop is not installed") from None
-        else:
-            return uvloop.new_event_loop()
-    return asyncio.new_event_loop()
-
-
-def run(app: ASGIApplication | str, config: Config | None = None, **server_options: Any) -> None:
-    """Serve until SIGINT or SIGTERM; what the command line does.
-
-    A second signal ends the wait for requests in progress, a third ends the process at once.
-
-    Raises:
-        ServerError, ConfigError: As `Server.start`.
-    """
-    config = config or Config()
-    loop = new_loop(config.process.loop)
-    server = Server(app, config, **server_options)
-    with stop_signals(server):
-        try:
-            loop.set_debug(config.log.verbosity >= 3)
-            asyncio.set_event_loop(loop)
-            loop.run_until_complete(server.serve())
-        finally:
-            asyncio.set_event_loop(None)
-            close_loop(loop)
-
-
-@contextmanager
-def stop_signals(server: Server) -> Iterator[None]:
-    """Let SIGINT and SIGTERM stop the server; does nothing outside the main thread."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    count = 0
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        nonlocal count
-        count += 1
-        if count > 2 or server.is_importing:  # nothing has begun that would have to be ended
-            os._exit(128 + number if count > 2 else 0)
-        server.request_stop()
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def close_loop(loop: asyncio.AbstractEventLoop) -> None:
-    """Close a loop in bounded time, whatever tasks and threads are left in it."""
-    tasks = asyncio.all_tasks(loop)
-    for task in tasks:
-        task.cancel()
-    if tasks:
-        loop.run_until_complete(asyncio.wait(tasks, timeout=_CLOSE_SECONDS))
-    # Not by `wait_for`, which waits for the end of what it cancels.
-    generators = loop.create_task(loop.shutdown_asyncgens())
-    loop.run_until_complete(asyncio.wait({generators}, timeout=_CLOSE_SECONDS))
-    loop.close()  # does not wait for the default executor's threads

@@ -17,7 +17,8 @@ from collections.abc import Iterator, MutableMapping
 from typing import Any
 
 from .addresses import InheritedFd, Target, TcpAddress, UnixAddress, passed_fds, targets
-from .config import DEFAULT_HOST, DEFAULT_PORT, Bind, ConfigError
+from .config import DEFAULT_HOST, DEFAULT_PORT, Bind
+from .declarations import ConfigError
 from .logs import server_log
 from .types import ServerError
 

@@ -19,7 +19,8 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from .config import Config
-from .server import Server, close_loop, new_loop
+from .running import close_loop, new_loop
+from .server import Server
 from .types import ASGIApplication
 
 _DEFAULTS: dict[str, Any] = {"graceful_timeout": 3.0, "access_log": ""}

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from aserver.addresses import InheritedFd, Target, TcpAddress, UnixAddress, passed_fds, targets
-from aserver.config import Bind, ConfigError
+from aserver.config import Bind
+from aserver.declarations import ConfigError
 
 # Where to listen (Daphne's rules)
 

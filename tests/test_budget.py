@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from aserver.connection import Connection
-from aserver.server import choose_parser, new_loop
+from aserver.running import new_loop
+from aserver.server import choose_parser
 from aserver.types import Receive, Scope, Send
 from tests.fakes import new_context
 

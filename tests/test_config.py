@@ -10,14 +10,12 @@ from aserver.config import (
     DECLARATIONS,
     Bind,
     Config,
-    ConfigError,
-    Declaration,
     Http,
     Limits,
     Log,
-    Option,
     Process,
 )
+from aserver.declarations import ConfigError, Declaration, Option
 
 
 def test_every_field_is_one_option_of_one_section() -> None:

@@ -13,13 +13,15 @@ TESTS = Path(__file__).resolve().parent
 
 # A module imports from the rows above its own only; the engines also from each other.
 LAYERS = [
-    {"types", "config"},
+    {"types", "declarations"},
+    {"config"},
     {"limits", "logs", "addresses", "waiting"},
     {"engines"},
     {"context", "scope", "app", "lifespan", "sockets"},
     {"http_cycle"},
     {"connection"},
     {"server"},
+    {"running"},
     {""},  # the package itself
     {"options", "testing"},
     {"cli", "pytest_plugin"},

@@ -13,7 +13,7 @@ import pytest
 
 from aserver import lifespan
 from aserver.lifespan import Lifespan, LifespanError
-from aserver.server import new_loop
+from aserver.running import new_loop
 from aserver.types import AppError, ASGIApplication, Message, Receive, Scope, Send
 
 pytestmark = pytest.mark.asyncio

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aserver import __version__
-from aserver.config import DECLARATIONS, Config, ConfigError, Declaration
+from aserver.config import DECLARATIONS, Config
+from aserver.declarations import ConfigError, Declaration
 from aserver.options import Settings, build_parser, describe, load, to_toml
 
 WriteFile = Callable[[str], str]

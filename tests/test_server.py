@@ -22,11 +22,12 @@ import pytest
 import aserver.server as module
 from aserver import Config, Server
 from aserver.app import AppImportError
-from aserver.config import ConfigError
+from aserver.declarations import ConfigError
 from aserver.engines.h1_h11 import H11Parser
 from aserver.engines.h1_httptools import HttpToolsParser
 from aserver.lifespan import LifespanError
-from aserver.server import choose_parser, close_loop, new_loop, run, stop_signals
+from aserver.running import close_loop, new_loop, run, stop_signals
+from aserver.server import choose_parser
 from aserver.sockets import BindError
 from aserver.testing import serve
 from aserver.types import ASGIApplication, ClientDisconnected, Receive, Scope, Send

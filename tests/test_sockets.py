@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from aserver import addresses, sockets
-from aserver.config import DEFAULT_HOST, DEFAULT_PORT, Bind, ConfigError
+from aserver.config import DEFAULT_HOST, DEFAULT_PORT, Bind
+from aserver.declarations import ConfigError
 from aserver.sockets import BindError, Listener, NoSocketError, open_listeners
 
 

@@ -13,9 +13,9 @@ import pytest
 import aserver.testing as module
 from aserver import Config
 from aserver.app import AppImportError
-from aserver.config import ConfigError
+from aserver.declarations import ConfigError
 from aserver.lifespan import LifespanError
-from aserver.server import new_loop
+from aserver.running import new_loop
 from aserver.sockets import BindError
 from aserver.testing import serve
 from aserver.types import ASGIApplication, Receive, Scope, Send

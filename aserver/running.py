@@ -1,0 +1,88 @@
+"""Running a server as a process does: its event loop, its signals, and the end of both."""
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from .config import Config
+from .declarations import ConfigError
+from .server import Server
+from .types import ASGIApplication
+
+# After everything: for tasks and asynchronous generators that nobody has ended.
+_CLOSE_SECONDS = 1.0
+
+
+def new_loop(name: str) -> asyncio.AbstractEventLoop:
+    """An event loop by its name in `--loop`."""
+    if name != "asyncio":
+        try:
+            import uvloop
+        except ImportError:
+            if name != "auto":
+                raise ConfigError("--loop uvloop: uvloop is not installed") from None
+        else:
+            return uvloop.new_event_loop()
+    return asyncio.new_event_loop()
+
+
+def run(app: ASGIApplication | str, config: Config | None = None, **server_options: Any) -> None:
+    """Serve until SIGINT or SIGTERM; what the command line does.
+
+    A second signal ends the wait for requests in progress, a third ends the process at once.
+
+    Raises:
+        ServerError, ConfigError: As `Server.start`.
+    """
+    config = config or Config()
+    loop = new_loop(config.process.loop)
+    server = Server(app, config, **server_options)
+    with stop_signals(server):
+        try:
+            loop.set_debug(config.log.verbosity >= 3)
+            asyncio.set_event_loop(loop)
+            loop.run_until_complete(server.serve())
+        finally:
+            asyncio.set_event_loop(None)
+            close_loop(loop)
+
+
+@contextmanager
+def stop_signals(server: Server) -> Iterator[None]:
+    """Let SIGINT and SIGTERM stop the server; does nothing outside the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    count = 0
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal count
+        count += 1
+        if count > 2 or server.is_importing:  # nothing has begun that would have to be ended
+            os._exit(128 + number if count > 2 else 0)
+        server.request_stop()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def close_loop(loop: asyncio.AbstractEventLoop) -> None:
+    """Close a loop in bounded time, whatever tasks and threads are left in it."""
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        loop.run_until_complete(asyncio.wait(tasks, timeout=_CLOSE_SECONDS))
+    # Not by `wait_for`, which waits for the end of what it cancels.
+    generators = loop.create_task(loop.shutdown_asyncgens())
+    loop.run_until_complete(asyncio.wait({generators}, timeout=_CLOSE_SECONDS))
+    loop.close()  # does not wait for the default executor's threads
