@@ -26,7 +26,6 @@ from .limits import (
     HEAD,
     IDLE,
     NEW,
-    WRITE_HIGH_WATER,
     WRITING,
     Phase,
 )
@@ -87,10 +86,10 @@ class Connection(asyncio.Protocol):
         self.is_closing = transport.is_closing
         self.pause_reading = transport.pause_reading
         self.resume_reading = transport.resume_reading
-        transport.set_write_buffer_limits(WRITE_HIGH_WATER)
+        transport.set_write_buffer_limits(context.write_buffer)
         client, server = _addresses(transport)
         self._facts = Facts("http", client, server, context.root_path)
-        self._engine: Engine = H1(self, context, context.parser)
+        self._engine: Engine = H1(self, context, context.parser, context.request_limits)
         context.connections.add(self)
         self.deadline = context.now + context.seconds[NEW]
         if context.draining:

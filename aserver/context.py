@@ -10,9 +10,9 @@ from time import gmtime, time
 from typing import Any
 
 from .config import Config
-from .limits import DRAIN_SECONDS, Clock, seconds_or_never
+from .limits import DRAIN_SECONDS, Clock, RequestLimits, or_unlimited
 from .logs import AccessLog
-from .types import ASGIApplication, Connected, Parser, ParserEvents, Running
+from .types import ASGIApplication, Connected, Parser, Running
 
 NewTask = Callable[..., asyncio.Task[None]]
 
@@ -47,12 +47,14 @@ class Context:
         "now",
         "parser",
         "quiet",
+        "request_limits",
         "response_seconds",
         "root_path",
         "seconds",
         "server_line",
         "state",
         "task_context",
+        "write_buffer",
     )
 
     def __init__(
@@ -60,7 +62,7 @@ class Context:
         app: ASGIApplication,
         config: Config,
         loop: asyncio.AbstractEventLoop,
-        parser: Callable[[ParserEvents], Parser],
+        parser: Parser,
         task_context: TaskContext,
         *,
         wall: float,
@@ -80,20 +82,21 @@ class Context:
         self.connections: set[Connected] = set()
         self.cycles: set[Running] = set()
         self.quiet: asyncio.Future[None] | None = None  # set by `settled`
-        self.response_seconds = seconds_or_never(limits.http_timeout)
-        self.close_seconds = seconds_or_never(limits.application_close_timeout)
+        self.request_limits = RequestLimits.of(limits)
+        self.write_buffer = limits.write_buffer
+        self.response_seconds = or_unlimited(limits.http_timeout)
+        self.close_seconds = or_unlimited(limits.application_close_timeout)
         self.draining = False  # the server is stopping: whoever is here gets what it asked for
-        write = seconds_or_never(limits.write_timeout)
+        write = or_unlimited(limits.write_timeout)
         # Indexed by Phase.
         self.seconds = (
-            seconds_or_never(limits.keep_alive),
-            seconds_or_never(limits.header_timeout),
+            or_unlimited(limits.keep_alive),
+            or_unlimited(limits.header_timeout),
             inf,
             write,
             DRAIN_SECONDS,
             write,
-            # Who connects and sends nothing is given as long as a request's head.
-            seconds_or_never(limits.header_timeout),
+            or_unlimited(limits.first_byte_timeout),
         )
         name = config.http.server_name
         self.server_line = f"server: {name}\r\n".encode("latin-1") if name else b""

@@ -8,7 +8,9 @@ tick.
 from collections.abc import Iterable
 from enum import IntEnum
 from math import inf
+from typing import NamedTuple
 
+from .config import Limits
 from .types import Expiring
 
 
@@ -33,22 +35,42 @@ IDLE, HEAD, ACTIVE, WRITING, DRAINING, CLOSING, NEW = Phase
 DRAIN_SECONDS = 2.0
 DRAIN_BYTES = 65_536
 
-# Request body that waits for the application; the transport is paused above, resumed below half.
-READ_HIGH_WATER = 65_536
-# Response bytes that wait for the peer: `send()` waits above.
-WRITE_HIGH_WATER = 65_536
-
-# A request head in all: request line and headers, as nginx (4 x 8 KiB) and Apache (64 KiB) allow.
-MAX_HEAD_SIZE = 65_536
+# Of all chunks of a request body together: nobody uses them, and each is read and forgotten.
+MAX_CHUNK_EXTENSIONS = 16_384
 
 # After the peer has closed its sending side before the response began: time in which it counts as
 # half-closed (it waits for the answer), before the application is told that it may be gone.
 HALF_CLOSE_SECONDS = 1.0
 
 
-def seconds_or_never(value: float | None) -> float:
-    """None and 0 mean "no limit" in options; here that is infinity."""
+def or_unlimited(value: float) -> float:
+    """0 means "no limit" in options; here that is infinity."""
     return value or inf
+
+
+class RequestLimits(NamedTuple):
+    """What a request may be like: sizes in bytes, and a count."""
+
+    request_line: float
+    header_size: float
+    header_count: float
+    headers_size: float
+    body_size: float
+    # Request body, or requests behind the one in progress, that wait: above, reading is paused;
+    # below half, it goes on.
+    buffer: int
+
+    @classmethod
+    def of(cls, limits: Limits) -> "RequestLimits":
+        """From the configuration."""
+        return cls(
+            or_unlimited(limits.max_request_line),
+            or_unlimited(limits.max_header_size),
+            or_unlimited(limits.max_header_count),
+            or_unlimited(limits.max_headers_size),
+            or_unlimited(limits.max_body_size),
+            limits.read_buffer,
+        )
 
 
 class Clock:

@@ -8,7 +8,7 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
@@ -23,7 +23,7 @@ from .lifespan import Lifespan
 from .limits import sweep
 from .logs import AccessLog, enable_loggers, server_log
 from .sockets import BindError, Listener, open_listeners
-from .types import ASGIApplication, Parser, ParserEvents
+from .types import ASGIApplication, Parser
 
 # asyncio accepts as many connections in a row as the backlog it is told, and tells of each that
 # fails for want of a file descriptor: the kernel is told the real backlog behind its back.
@@ -327,16 +327,16 @@ def _open_access_log(path: str, loop: asyncio.AbstractEventLoop) -> AccessLog:
         raise ConfigError(f"--access-log: cannot write {path!r}: {error.strerror}") from None
 
 
-def choose_parser(name: str) -> Callable[[ParserEvents], Parser]:
+def choose_parser(name: str) -> Parser:
     """The HTTP/1 parser by its name in `--http`."""
     if name != "h11":
         try:
-            from .engines.h1_httptools import HttpToolsParser
+            from .engines.h1_httptools import parse_fields
         except ImportError:
             if name != "auto":
                 raise ConfigError("--http httptools: httptools is not installed") from None
         else:
-            return HttpToolsParser
-    from .engines.h1_h11 import H11Parser
+            return parse_fields
+    from .engines.h1_h11 import parse_fields
 
-    return H11Parser
+    return parse_fields

@@ -68,10 +68,11 @@ class Request:
 
     `target` is as received (RFC 9112 section 3.2) and ASCII, `headers` have lower-case names, in
     the order received. `content_length` is None for a body of unknown length; a request
-    without a body has 0.
+    without a body has 0. `accepts_trailers` says that the client wants those of the response.
     """
 
     __slots__ = (
+        "accepts_trailers",
         "content_length",
         "expects_continue",
         "headers",
@@ -92,6 +93,7 @@ class Request:
         keep_alive: bool = True,
         expects_continue: bool = False,
         upgrade: bytes = b"",
+        accepts_trailers: bool = False,
     ) -> None:
         self.method = method
         self.target = target
@@ -101,6 +103,7 @@ class Request:
         self.keep_alive = keep_alive
         self.expects_continue = expects_continue
         self.upgrade = upgrade
+        self.accepts_trailers = accepts_trailers
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.target!r} HTTP/{self.http_version}>"
@@ -138,34 +141,10 @@ class Receiver(Protocol):
         """The peer sends no more, and may be gone; it can be answered still."""
 
 
-class ParserEvents(Protocol):
-    """Who takes what an HTTP/1 parser finds: the HTTP/1 engine."""
-
-    def on_head(self, method: bytes, target: bytes, version: str, headers: Headers) -> None:
-        """A request line and its header fields, names in lower case."""
-
-    def on_body(self, data: bytes) -> None:
-        """A piece of the body, without any framing."""
-
-    def on_end(self) -> None:
-        """The request is complete, trailers (which are dropped) included."""
-
-
-class Parser(Protocol):
-    """An HTTP/1 parser: bytes in, `ParserEvents` out."""
-
-    @property
-    def feed(self) -> Callable[[bytes], None]:
-        """Parse bytes (never empty). May raise anything; `recover` knows what it means.
-
-        It is another one behind `recover`.
-        """
-
-    def recover(self, error: Exception, data: bytes) -> None:
-        """Go on behind what `feed(data)` raised, or raise the ProtocolError that it means."""
-
-    def close(self) -> None:
-        """Let go of the events' receiver."""
+# An HTTP/1 parser: from the field lines of a head, the empty line that ends it included, to its
+# fields, names in lower case, values without the white space around them. It may raise
+# ProtocolError. It is called with lines only that `aserver.engines.grammar` has found well-formed.
+Parser = Callable[[bytes], Headers]
 
 
 class Engine(Protocol):
@@ -175,7 +154,8 @@ class Engine(Protocol):
     def mid_head(self) -> bool:
         """Whether a request head has arrived in part."""
 
-    def feed(self, data: bytes) -> None:
+    @property
+    def feed(self) -> Callable[[bytes], None]:
         """Take bytes from the peer. Raises ProtocolError, after which only `refuse` makes sense."""
 
     def feed_eof(self) -> bool:
@@ -186,6 +166,22 @@ class Engine(Protocol):
 
     def inform(self, cycle: Receiver, status: int, headers: Headers) -> None:
         """Send an interim (1xx) response."""
+
+    def trailers(self, cycle: Receiver, headers: Headers) -> None:
+        """End a response in progress with trailer fields; only where the request accepts them.
+
+        Raises AppError for a field that must not go on the wire.
+        """
+
+    def send_file(self, cycle: Receiver, fd: int, offset: int, count: int) -> int | None:
+        """Send bytes of a file, behind a response's head, without reading them.
+
+        Returns how many were taken; with 0, wait for `resume()`. None: it cannot be done here, so
+        read them and `respond`.
+        """
+
+    def body_progress(self) -> int | None:
+        """How many bytes of request body came since this was last asked; None: none are due."""
 
     def consumed(self, cycle: Receiver, size: int) -> None:
         """The application took `size` bytes of request body: the peer may send as many again."""
@@ -219,6 +215,9 @@ class Sink(Protocol):
 
     def writelines(self, data: Sequence[bytes], /) -> None:
         """Send several pieces without joining them."""
+
+    def send_file(self, fd: int, offset: int, count: int) -> int | None:
+        """As `Engine.send_file`."""
 
     def is_closing(self) -> bool:
         """Whether what is written goes nowhere: the peer is gone, as we are about to hear."""
