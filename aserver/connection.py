@@ -100,8 +100,6 @@ class Connection(asyncio.Protocol):
             self._engine.feed(data)
         except ProtocolError as error:
             self.on_refused(self._engine, error)
-        if (self.phase is IDLE or self.phase is NEW) and self._engine.mid_head:
-            self._enter(HEAD)
 
     def eof_received(self) -> bool:
         """The peer has closed its sending side. It may still be waiting for an answer."""
@@ -146,6 +144,10 @@ class Connection(asyncio.Protocol):
     def on_refused(self, engine: Engine, error: ProtocolError) -> None:
         peer_log.info("Refused a request from %s: %s", self._peer, error.reason)
         engine.refuse(error)
+
+    def on_head(self) -> None:
+        if self.phase is IDLE or self.phase is NEW:
+            self._enter(HEAD)
 
     def on_idle(self) -> None:
         if self.write_paused:

@@ -328,15 +328,15 @@ def _open_access_log(path: str, loop: asyncio.AbstractEventLoop) -> AccessLog:
 
 
 def choose_parser(name: str) -> Parser:
-    """The HTTP/1 parser by its name in `--http`."""
+    """The HTTP/1 parser by its name in `--http`; one worker's, not to be shared."""
     if name != "h11":
         try:
-            from .engines.h1_httptools import parse_fields
+            from .engines.h1_httptools import HttpToolsParser
         except ImportError:
             if name != "auto":
                 raise ConfigError("--http httptools: httptools is not installed") from None
         else:
-            return parse_fields
-    from .engines.h1_h11 import parse_fields
+            return HttpToolsParser().parse
+    from .engines.h1_h11 import parse
 
-    return parse_fields
+    return parse

@@ -147,6 +147,18 @@ class Receiver(Protocol):
 Parser = Callable[[bytes], Headers]
 
 
+class Exchanges(Protocol):
+    """Who answers the requests that a reader finds: the HTTP/1 engine, seen from its own reader."""
+
+    cycle: Receiver | None  # of the exchange in progress
+
+    def begin(self, request: Request) -> None:
+        """A request head is accepted; its body, if it has one, comes next."""
+
+    def on_discarded(self, *, whole: bool) -> None:
+        """The body that nobody wanted is over; or else it is too long to wait for its end."""
+
+
 class Engine(Protocol):
     """One protocol on one connection, seen from the connection and the cycles. It never awaits."""
 
@@ -227,6 +239,9 @@ class Sink(Protocol):
 
     def on_refused(self, engine: Engine, error: ProtocolError) -> None:
         """What was received breaks the protocol; calls `Engine.refuse`, where it is answered."""
+
+    def on_head(self) -> None:
+        """A request head has begun to arrive."""
 
     def on_idle(self) -> None:
         """Everything received is answered; the connection waits for the next request."""

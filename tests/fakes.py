@@ -11,9 +11,9 @@ from hypothesis import settings
 from aserver.config import Config
 from aserver.connection import Connection
 from aserver.context import Context
-from aserver.engines.h1_h11 import H11Parser
+from aserver.engines import h1_h11
 from aserver.engines.h1_httptools import HttpToolsParser
-from aserver.limits import sweep
+from aserver.limits import RequestLimits, sweep
 from aserver.types import (
     ASGIApplication,
     Engine,
@@ -21,7 +21,6 @@ from aserver.types import (
     Headers,
     Message,
     Parser,
-    ParserEvents,
     ProtocolError,
     Receive,
     Request,
@@ -29,8 +28,8 @@ from aserver.types import (
     Send,
 )
 
-NewParser = Callable[[ParserEvents], Parser]
-PARSERS: dict[str, NewParser] = {"httptools": HttpToolsParser, "h11": H11Parser}
+PARSERS: dict[str, Parser] = {"httptools": HttpToolsParser().parse, "h11": h1_h11.parse}
+LIMITS = RequestLimits.of(Config().limits)
 
 # Property tests are bounded, and the same everywhere.
 settings.register_profile("aserver", derandomize=True, deadline=None, database=None)
@@ -65,31 +64,6 @@ class FakeDefaults:
     server_line = b"server: test\r\n"
     default_lines = b"date: now\r\nserver: test\r\n"
     last_lines = b"date: now\r\nserver: test\r\n\r\n"
-
-
-class FakeEvents:
-    """An engine, seen from a parser: `calls` are what it found."""
-
-    def __init__(self, parser: NewParser) -> None:
-        self.calls: list[tuple[Any, ...]] = []
-        self.parser = parser(self)
-
-    def feed(self, *pieces: bytes) -> None:
-        """Parse, and recover, as the engine does."""
-        for data in pieces:
-            try:
-                self.parser.feed(data)
-            except Exception as error:
-                self.parser.recover(error, data)
-
-    def on_head(self, method: bytes, target: bytes, version: str, headers: Headers) -> None:
-        self.calls.append(("head", method, target, version, headers))
-
-    def on_body(self, data: bytes) -> None:
-        self.calls.append(("body", data))
-
-    def on_end(self) -> None:
-        self.calls.append(("end",))
 
 
 class FakeCycle:
@@ -176,6 +150,12 @@ class FakeSink:
     def on_refused(self, engine: Engine, error: ProtocolError) -> None:
         self.refused.append(error)
         engine.refuse(error)
+
+    def send_file(self, fd: int, offset: int, count: int) -> int | None:
+        return None
+
+    def on_head(self) -> None:
+        self.calls.append("head")
 
     def on_idle(self) -> None:
         self.calls.append("idle")
@@ -278,7 +258,7 @@ class FakeLog:
 
 def new_context(
     app: ASGIApplication,
-    parser: NewParser = HttpToolsParser,
+    parser: Parser = PARSERS["httptools"],
     task_context: contextvars.Context | None = None,
     **options: Any,
 ) -> Context:

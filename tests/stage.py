@@ -6,17 +6,16 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aserver.context import Context
-from aserver.engines.h1_httptools import HttpToolsParser
 from aserver.http_cycle import HttpCycle
-from aserver.limits import WRITE_HIGH_WATER
-from aserver.types import Receive, Request, Scope, Send
+from aserver.config import Limits
+from aserver.types import Parser, Receive, Request, Scope, Send
 from tests.fakes import (
+    PARSERS,
     Client,
     FakeClock,
     FakeEngine,
     FakeLog,
     FakeSocket,
-    NewParser,
     body,
     new_context,
     nothing,
@@ -27,7 +26,7 @@ from tests.fakes import (
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 POST_5 = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n"
 OLD = b"GET / HTTP/1.0\r\n\r\n"
-MORE = WRITE_HIGH_WATER + 1  # bytes that fill the transport's buffer
+MORE = Limits.write_buffer + 1  # bytes that fill the transport's buffer
 
 # Whatever the defaults become.
 _SECONDS = {"header_timeout": 15, "keep_alive": 75, "write_timeout": 60}
@@ -111,7 +110,7 @@ class Call:
 class Stage:
     """A worker without sockets, whose application is played by the test."""
 
-    def __init__(self, parser: NewParser = HttpToolsParser, **options: Any) -> None:
+    def __init__(self, parser: Parser = PARSERS["httptools"], **options: Any) -> None:
         self.context = new_context(self._app, parser, **{**_SECONDS, **options})
         self.clock = FakeClock(self.context)
         self.calls: list[Call] = []

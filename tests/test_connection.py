@@ -11,7 +11,8 @@ import pytest
 
 from aserver import connection, http_cycle
 from aserver.connection import Connection
-from aserver.limits import DRAIN_BYTES, HALF_CLOSE_SECONDS, WRITE_HIGH_WATER
+from aserver.config import Limits
+from aserver.limits import DRAIN_BYTES, HALF_CLOSE_SECONDS
 from aserver.types import ClientDisconnected, Receive, Scope, Send
 from tests.fakes import Client, EagerTask, FakeSocket, MemoryTransport, body, rounds, start
 from tests.stage import GET, MORE, OLD, POST_5, Stage, stream_to_nobody
@@ -547,7 +548,7 @@ async def test_refusal_to_who_reads_nothing() -> None:
     client = stage.connect()
     call = await stage.call(client)
     client.transport.reads = False
-    await call.answer(bytes(WRITE_HIGH_WATER - 200))
+    await call.answer(bytes(Limits.write_buffer - 200))
     client.send(b"\x00\r\n\r\n")
     assert phase(client) == "DRAINING"
     stage.clock.run(2 + 60)

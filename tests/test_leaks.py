@@ -10,8 +10,7 @@ import pytest
 
 from aserver.connection import Connection
 from aserver.engines.h1 import H1
-from aserver.engines.h1_h11 import H11Parser
-from aserver.engines.h1_httptools import HttpToolsParser
+from aserver.engines.h1_reader import RequestReader
 from aserver.engines.heads import HeadMemory
 from aserver.http_cycle import HttpCycle
 from aserver.types import Receive, Request, Scope, Send
@@ -21,7 +20,7 @@ from tests.stage import GET, MORE, OLD, POST_5, Stage, stream_to_nobody
 pytestmark = pytest.mark.asyncio
 
 
-KINDS = (Connection, H1, HttpToolsParser, H11Parser, HeadMemory, HttpCycle, Request)
+KINDS = (Connection, H1, RequestReader, HeadMemory, HttpCycle, Request)
 
 
 def alive() -> Counter[str]:
@@ -206,7 +205,7 @@ async def test_the_test_for_leaks_sees_them() -> None:
     client = stage.connect()
     call = await stage.call(client)
     assert alive() - before == Counter(
-        ["Connection", "H1", "HttpToolsParser", "HeadMemory", "HttpCycle", "Request"]
+        ["Connection", "H1", "RequestReader", "HeadMemory", "HttpCycle", "Request"]
     )
     await call.answer()
 

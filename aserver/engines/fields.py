@@ -71,6 +71,18 @@ def check_field(name: bytes, value: bytes) -> tuple[bytes, int]:
     return line, special
 
 
+def trailer_line(name: bytes, value: bytes) -> bytes:
+    """Check a trailer field; returns its line.
+
+    Raises:
+        AppError: It must not go on the wire, or not behind the body (RFC 9110 section 6.5.1).
+    """
+    line, special = check_field(*_as_pair((name, value)))
+    if special not in (0, PRIVATE):
+        raise AppError(f"{name!r} is not allowed in trailers")
+    return line
+
+
 _heads: dict[tuple[Any, ...], "ResponseHead"] = {}  # by status, whether it is to HEAD, and fields
 
 

@@ -1,133 +1,216 @@
-"""The guard: what a parsed HTTP/1 request head must be before anybody acts on it.
+"""The guard: what a request head must be before anybody acts on it.
 
-One place for both parsers, so that their verdicts are equal. What the parsers let through and RFC
-9110, RFC 9112 or common sense refuse ends here as a ProtocolError with the status and the reason.
+One place for both parsers, so that their verdicts are equal: the bytes are held against the grammar
+before a parser sees them, its fields are judged here, and never by itself. What RFC 9110, RFC 9112
+or common sense refuse ends as a ProtocolError with the status and the reason.
 """
 
 import re
 
-from ..types import Headers, ProtocolError, Request
+from ..limits import RequestLimits
+from ..types import Parser, ProtocolError, Request
+from .grammar import check_field_lines, is_token, line_too_long, split_fields, split_request_line
 
-# Only these fields decide how a message is framed and where it goes.
+# Only these fields decide how a message is framed, where it goes, and what may be sent back.
 _DECISIVE = {
     b"connection",
     b"content-length",
     b"expect",
     b"host",
+    b"te",
     b"transfer-encoding",
     b"upgrade",
 }
+# What most clients say although it goes without saying.
+_USUAL = (b"connection", b"keep-alive")
 
-METHODS = {
-    name.encode("ascii"): name
-    for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
-}
+# The methods of IANA's registry; but for CONNECT, which is for proxies, and PRI, which is for
+# nobody. And PURGE, which caches are told.
+_METHODS = (
+    "GET HEAD POST PUT PATCH DELETE OPTIONS TRACE QUERY PURGE "
+    "ACL BASELINE-CONTROL BIND CHECKIN CHECKOUT COPY LABEL LINK LOCK MERGE MKACTIVITY MKCALENDAR "
+    "MKCOL MKREDIRECTREF MKWORKSPACE MOVE ORDERPATCH PROPFIND PROPPATCH REBIND REPORT SEARCH "
+    "UNBIND UNCHECKOUT UNLINK UNLOCK UPDATE UPDATEREDIRECTREF VERSION-CONTROL"
+)
+METHODS = {name.encode("ascii"): name for name in _METHODS.split()}
 # Fewer bytes than 64 bits can count, however signed: no two programs on the way differ about it.
 _MAX_LENGTH_DIGITS = 18
-# RFC 9112 section 3.2.1: origin-form, the usual one; of visible ASCII and nothing else.
-is_path = re.compile(rb"/[!-~]*").fullmatch
-_is_visible = re.compile(rb"[!-~]+").fullmatch
-_is_absolute = re.compile(rb"https?://([^/?#]+)", re.IGNORECASE).match
+# RFC 9110 section 8.6 allows leading zeros; they are what other bases begin with, and nobody's.
+_is_length = re.compile(rb"0|[1-9][0-9]*").fullmatch
+# RFC 9112 section 3.2.1: origin-form, the usual one. Of visible ASCII, less the fragment's sign,
+# and the backslash, which some take for a slash.
+is_path = re.compile(rb"/[!\"$-\[\]-~]*+").fullmatch
+_is_absolute = re.compile(rb"https?://([^/?#]*)([!\"$-\[\]-~]*)", re.IGNORECASE).fullmatch
+# RFC 3986 section 3.2.2, without the comma: a list of hosts is what two Host headers become.
+_is_authority = re.compile(
+    rb"(?:[A-Za-z0-9\-._~%!$&'()*+;=]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?"
+).fullmatch
+
+_known_authorities: set[bytes] = set()  # those accepted, so that they need no second look
+_MAX_AUTHORITIES = 256
 
 
-def accept(method: bytes, target: bytes, version: str, headers: Headers) -> Request:
-    """Check a request head and work out its framing.
+def accept(line: bytes, block: bytes, parse: Parser, limits: RequestLimits) -> Request:
+    """Check a request head, have it parsed, and work out its framing.
 
     Args:
-        headers: Names in lower case, in the order received.
+        line: The request line, without its CRLF.
+        block: All lines behind it, with the empty one that ends the head.
 
     Raises:
         ProtocolError: The head is refused.
     """
-    if version != "1.1" and version != "1.0":
-        raise ProtocolError(505, f"HTTP/{version} is not spoken here, only HTTP/1.0 and HTTP/1.1")
+    if len(line) > limits.request_line:
+        raise line_too_long(line, limits)
+    method, target, version = split_request_line(line)
+    check_field_lines(block, limits)
+    try:
+        headers = parse(block)
+    except ProtocolError:
+        # What a parser dislikes about well-formed lines is what they mean: see who says it better.
+        _judge(Request("", target, version, split_fields(block)))
+        raise
+    if b"_" in block:
+        # Behind CGI and WSGI conventions they could not be told from those with hyphens, which a
+        # proxy may have set. nginx and Daphne drop them, too.
+        headers = [field for field in headers if b"_" not in field[0]]
     request = Request(METHODS.get(method) or _other_method(method), target, version, headers)
-    hosts = decisive = 0
-    for field in headers:
-        if field[0] in _DECISIVE:
-            decisive += 1
-            if field[0] == b"host":
-                hosts += 1
-    if hosts != 1 or decisive != 1 or version == "1.0":
-        _frame(request, hosts)
+    if not _is_plain(request):
+        _judge(request)
     if is_path(target) is None:
         _check_target_form(request)
+    elif b"%00" in target:
+        _check_path(target)
+    if request.content_length and request.content_length > limits.body_size:
+        raise body_too_large(limits)
     return request
 
 
+def body_too_large(limits: RequestLimits) -> ProtocolError:
+    """The refusal of a body by its announced or its real size."""
+    return ProtocolError(
+        413, f"the request body is larger than {limits.body_size} bytes (--max-body-size)"
+    )
+
+
 def _other_method(method: bytes) -> str:
-    name = method.decode("ascii").upper()
+    name = method.decode("ascii")
     if name == "CONNECT":  # whatever its target: its body, if any, is no HTTP
         raise ProtocolError(501, "this server is no proxy: CONNECT is not offered")
-    return name
+    raise ProtocolError(501, f"the method {name[:32]} is not known here")
 
 
-def _frame(request: Request, hosts: int) -> None:
-    """Length, persistence, expectation, upgrade (RFC 9112 6, 9.3; RFC 9110 10.1.1, 7.8)."""
-    request.keep_alive = request.http_version == "1.1"
-    coded = False
-    length: bytes | None = None
-    options: set[bytes] = set()
-    upgrade = b""
+def _is_plain(request: Request) -> bool:
+    """Whether its only decisive field is a Host that is known, and nothing has to be worked out."""
+    hosts = 0
+    for field in request.headers:
+        if field[0] in _DECISIVE:
+            if field[0] == b"host":
+                hosts += 1
+                if field[1] not in _known_authorities:
+                    return False
+            elif field != _USUAL:
+                return False
+    return hosts == 1 and request.http_version == "1.1"
+
+
+def _judge(request: Request) -> None:
+    """What the decisive fields mean (RFC 9112 sections 3.2, 6, 9.3; RFC 9110 7.8, 10.1)."""
+    values: dict[bytes, list[bytes]] = {}
     for name, value in request.headers:
-        if name == b"content-length":
-            if length not in (None, value):
-                raise ProtocolError(400, "two Content-Length headers that differ")
-            if not value.isdigit() or len(value) > _MAX_LENGTH_DIGITS:
-                raise ProtocolError(400, "Content-Length is not a number, or not a possible one")
-            length = value
-        elif name == b"transfer-encoding":
-            if coded or value.lower() != b"chunked":
-                raise ProtocolError(
-                    501, "the only transfer coding understood here is chunked, once"
-                )
-            coded = True
-        elif name == b"connection":
-            options.update(option.strip() for option in value.lower().split(b","))
-        elif name == b"expect":
-            _check_expectation(request, value)
-        elif name == b"upgrade":
-            upgrade = value.lower()
-    if hosts > 1 or (not hosts and request.http_version == "1.1"):
-        # RFC 9112 section 3.2
-        raise ProtocolError(400, f"{hosts or 'no'} Host headers; there must be exactly one")
-    if coded:
-        if length is not None:
-            raise ProtocolError(400, "both Content-Length and Transfer-Encoding")
-        if request.http_version == "1.0":
-            raise ProtocolError(400, "Transfer-Encoding in an HTTP/1.0 request")
-        request.content_length = None
-    elif length is not None:
-        request.content_length = int(length)
+        if name in _DECISIVE:
+            values.setdefault(name, []).append(value)
+    _check_host(values.get(b"host", []), request.http_version)
+    _take_framing(request, values.get(b"content-length", []), values.get(b"transfer-encoding", []))
+    options = _elements(values.get(b"connection", []))
+    request.keep_alive = request.http_version == "1.1"
     if b"close" in options:
         request.keep_alive = False
     elif b"keep-alive" in options:
         request.keep_alive = True
-    if upgrade and b"upgrade" in options and request.http_version == "1.1":
-        request.upgrade = upgrade
-
-
-def _check_expectation(request: Request, value: bytes) -> None:
     if request.http_version == "1.0":
-        return  # RFC 9110 section 10.1.1: ignored in HTTP/1.0
-    if value.lower() != b"100-continue":
-        raise ProtocolError(417, "the only expectation understood here is 100-continue")
-    request.expects_continue = True
+        return  # RFC 9110 sections 7.8 and 10.1.1: an old client's Upgrade and Expect are ignored
+    for value in values.get(b"expect", []):
+        if value.lower() != b"100-continue":
+            raise ProtocolError(417, "the only expectation understood here is 100-continue")
+        request.expects_continue = True
+    if b"upgrade" in options:
+        request.upgrade = b", ".join(values.get(b"upgrade", [])).lower()
+    request.accepts_trailers = b"trailers" in _elements(values.get(b"te", []))
+
+
+def _elements(values: list[bytes]) -> list[bytes]:
+    """The elements of a list-based field (RFC 9110 section 5.6.1), in lower case."""
+    return [element.strip(b" \t") for value in values for element in value.lower().split(b",")]
+
+
+def _check_host(hosts: list[bytes], version: str) -> None:
+    """RFC 9112 section 3.2: one, except that HTTP/1.0 needs none; and a sane one."""
+    if len(hosts) > 1 or (not hosts and version == "1.1"):
+        raise ProtocolError(400, f"{len(hosts) or 'no'} Host headers; there must be exactly one")
+    for host in hosts:
+        if _is_authority(host) is None:
+            raise ProtocolError(400, "the Host header is not a host, or a host and a port")
+        if len(_known_authorities) >= _MAX_AUTHORITIES:
+            _known_authorities.clear()
+        _known_authorities.add(host)
+
+
+def _take_framing(request: Request, lengths: list[bytes], codings: list[bytes]) -> None:
+    """The length of the body (RFC 9112 section 6.3), if nobody can read it otherwise."""
+    if codings:
+        if lengths:
+            raise ProtocolError(400, "both Content-Length and Transfer-Encoding")
+        if request.http_version == "1.0":
+            raise ProtocolError(400, "Transfer-Encoding in an HTTP/1.0 request")
+        _check_codings(codings)
+        request.content_length = None
+    elif lengths:
+        # RFC 9110 section 8.6 lets equal ones pass for one; only attackers send them.
+        if len(lengths) > 1 or b"," in lengths[0]:
+            raise ProtocolError(400, "more than one Content-Length")
+        if _is_length(lengths[0]) is None or len(lengths[0]) > _MAX_LENGTH_DIGITS:
+            raise ProtocolError(400, "Content-Length is not a number, or not a possible one")
+        request.content_length = int(lengths[0])
+
+
+def _check_codings(codings: list[bytes]) -> None:
+    """RFC 9112 sections 6.1 and 6.3: chunked, once and last; we know no other."""
+    elements = _elements(codings)
+    if elements == [b"chunked"] and len(codings) == 1:
+        return
+    if b"chunked" in elements[:-1] or not all(map(is_token, elements)):
+        raise ProtocolError(400, "Transfer-Encoding is not a list that ends in chunked, once")
+    raise ProtocolError(501, "the only transfer coding understood here is chunked")
 
 
 def _check_target_form(request: Request) -> None:
     """A target that is no path: absolute-form, or `*` with OPTIONS (RFC 9112 section 3.2)."""
-    if _is_visible(request.target) is None:
-        raise ProtocolError(400, "the request target has characters that must be percent-encoded")
     if request.target == b"*":
         if request.method != "OPTIONS":
             raise ProtocolError(400, "the target * is only for OPTIONS")
         return
     absolute = _is_absolute(request.target)
     if absolute is None:
-        raise ProtocolError(400, "the request target is neither a path nor an absolute URL")
+        raise ProtocolError(400, _target_fault(request.target))
+    if _is_authority(absolute[1]) is None:
+        raise ProtocolError(400, "the target's authority is not a host, or a host and a port")
     # RFC 9112 section 3.2.2: the authority of an absolute target replaces Host.
     others = [field for field in request.headers if field[0] != b"host"]
     request.headers = [(b"host", absolute[1]), *others]
-    rest = request.target[absolute.end() :]
-    request.target = rest if rest.startswith(b"/") else b"/" + rest
+    request.target = absolute[2] if absolute[2].startswith(b"/") else b"/" + absolute[2]
+    _check_path(request.target)
+
+
+def _check_path(target: bytes) -> None:
+    """A NUL ends a file's name for some, and not for others."""
+    if b"%00" in target.partition(b"?")[0]:
+        raise ProtocolError(400, "the path contains a NUL")
+
+
+def _target_fault(target: bytes) -> str:
+    if b"#" in target:
+        return "the request target has a fragment"
+    if target.startswith(b"/"):
+        return "the request target has characters that must be percent-encoded"
+    return "the request target is neither a path nor an absolute URL"

@@ -1,7 +1,7 @@
 """The bytes of HTTP/1 responses: heads, interim responses, refusals. Pure functions."""
 
 from ..types import Defaults, Head, Headers, ProtocolError
-from .fields import DATE, SERVER, check_field, reason_phrase
+from .fields import DATE, SERVER, check_field, reason_phrase, trailer_line
 
 
 def unusual_pieces(
@@ -38,7 +38,17 @@ def interim_response(status: int, headers: Headers) -> bytes:
     return b"".join((_status_line(status), *lines, b"\r\n"))
 
 
-def refusal(error: ProtocolError, defaults: Defaults) -> bytes:
+def last_chunk(trailers: Headers) -> bytes:
+    """The end of a chunked body, with trailer fields (RFC 9112 section 7.1.2).
+
+    Raises:
+        AppError: A field that must not go on the wire, or not there.
+    """
+    lines = [trailer_line(name, value) for name, value in trailers]
+    return b"".join((b"0\r\n", *lines, b"\r\n"))
+
+
+def refusal(error: ProtocolError, defaults: Defaults, *, with_body: bool = True) -> bytes:
     """The whole answer to a peer's mistake, with its reason for a person to read."""
     body = error.reason.encode("utf-8", "replace") + b"\n"
     return b"".join(
@@ -46,8 +56,10 @@ def refusal(error: ProtocolError, defaults: Defaults) -> bytes:
             _status_line(error.status),
             defaults.default_lines,
             b"content-type: text/plain; charset=utf-8\r\n",
-            b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body),
-            body,
+            b"content-length: %d\r\n" % len(body),
+            b"retry-after: 1\r\n" if error.status == 503 else b"",
+            b"connection: close\r\n\r\n",
+            body if with_body else b"",
         )
     )
 

@@ -1,0 +1,278 @@
+"""The access log's formats, each compiled once to a function that makes a line.
+
+A format is literal text and atoms such as `%(h)s`. Each atom is a piece of an f-string over a few
+local names; the function computes the names that are needed and nothing else. Outside text only
+gets into the source of that function as the `repr` of a string.
+"""
+
+import fnmatch
+import os
+import re
+from binascii import a2b_base64
+from collections.abc import Callable, Iterator, Sequence
+from time import localtime, perf_counter
+from typing import Any, NamedTuple, Protocol
+
+from .declarations import ConfigError
+from .escaping import quoted, quoted_target
+from .types import Address, Head, Request
+
+# What the time between `Exchange.began` and the line is measured with.
+clock = perf_counter
+
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+class Exchange(Protocol):
+    """One request and what came of it: what a line is made from, whatever the protocol.
+
+    `received` and `sent` are bytes of the bodies, without framing. `began` is a reading of
+    `clock`, and is there only if the format asks for it (`Format.timed`).
+    """
+
+    request: Request
+    client: Address | None
+    received: int
+    sent: int
+    began: float
+
+
+class Moment:
+    """A second, as the formats write it; the names of months do not follow the locale."""
+
+    __slots__ = ("clf", "daphne", "iso")
+
+    def __init__(self, timestamp: float) -> None:
+        t = localtime(timestamp)
+        sign, minutes = "-" if t.tm_gmtoff < 0 else "+", abs(t.tm_gmtoff) // 60
+        zone, time = divmod(minutes, 60), f"{t.tm_hour:02d}:{t.tm_min:02d}:{t.tm_sec:02d}"
+        self.daphne = f"{t.tm_mday:02d}/{_MONTHS[t.tm_mon - 1]}/{t.tm_year}:{time}"
+        self.clf = f"[{self.daphne} {sign}{zone[0]:02d}{zone[1]:02d}]"
+        date = f"{t.tm_year}-{t.tm_mon:02d}-{t.tm_mday:02d}"
+        self.iso = f"{date}T{time}{sign}{zone[0]:02d}:{zone[1]:02d}"
+
+
+Line = Callable[[Exchange, Head, Moment], str]
+
+
+class Format(NamedTuple):
+    """A compiled format.
+
+    Attributes:
+        line: Makes the line of one exchange, with its line end.
+        timed: Whether it needs `Exchange.began`.
+    """
+
+    line: Line
+    timed: bool
+
+
+FORMATS = {
+    "daphne": '%(client)s - - [%(time)s] "%(m)s %(target)s" %(s)s %(b)s',
+    "common": '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s',
+    "combined": '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"',
+}
+
+# Each atom, as a piece of an f-string over _NAMES, `head`, `exchange`, `moment` and `pid`. Those of one
+# letter mean what they mean to gunicorn (%(I)s: to Apache); ours are words.
+ATOMS = {
+    "h": "{host}",
+    "l": "-",
+    "u": "{user}",
+    "t": "{moment.clf}",
+    "r": "{request.method} {target} HTTP/{request.http_version}",
+    "m": "{request.method}",
+    "U": "{path}",
+    "q": "{query}",
+    "H": "HTTP/{request.http_version}",
+    "s": "{head.status}",
+    "B": "{exchange.sent}",
+    "b": "{exchange.sent or '-'}",
+    "I": "{exchange.received}",
+    "f": "{referer}",
+    "a": "{user_agent}",
+    "T": "{int(seconds)}",
+    "M": "{int(seconds * 1000)}",
+    "D": "{int(seconds * 1000000)}",
+    "L": "{seconds:.6f}",
+    "p": "<{pid}>",
+    "pid": "{pid}",
+    "client": "{peer}",
+    "target": "{target}",
+    "time": "{moment.daphne}",
+    "iso": "{moment.iso}",
+}
+
+# How a name is computed; in this order, for some need others that stand above them.
+_NAMES = {
+    "request": "exchange.request",
+    "client": "exchange.client",
+    "host": "client[0] if client else '-'",
+    "peer": "f'{client[0]}:{client[1]}' if client else 'None'",
+    "target": "quoted_target(request.target)",
+    "path": "target.partition('?')[0]",
+    "query": "target.partition('?')[2]",
+    "fields": "dict(request.headers)",  # of several with one name, the last
+    "user": "user_name(fields.get(b'authorization', b''))",
+    "referer": "quoted(fields.get(b'referer', b'-'))",
+    "user_agent": "quoted(fields.get(b'user-agent', b'-'))",
+    "seconds": "clock() - exchange.began",
+}
+
+# The members of a JSON line, and what they are as text that is JSON already.
+_JSON = {
+    "time": '"{moment.iso}"',
+    "client": "{text(client[0]) if client else 'null'}",
+    "port": "{(client[1] or 'null') if client else 'null'}",
+    "method": "{text(request.method)}",
+    "path": "{text(path)}",
+    "query": "{text(query)}",
+    "http_version": '"{request.http_version}"',
+    "status": "{head.status}",
+    "bytes_in": "{exchange.received}",
+    "bytes_out": "{exchange.sent}",
+    "duration": "{seconds:.6f}",
+    "referer": "{optional(fields.get(b'referer'))}",
+    "user_agent": "{optional(fields.get(b'user-agent'))}",
+    "pid": "{pid}",
+}
+
+_ATOM = re.compile(r"%(?:(%)|\((?:\{([^{}]*)\}([ioe])|(\w+))\)s)?")
+_is_header = re.compile(r"[!#$%&'*+.^`|~0-9A-Za-z_-]+").fullmatch
+_WORD = re.compile(r"\w+")
+
+
+def compile_format(text: str) -> Format:
+    """Compile a format: a name of `FORMATS`, `json`, or text with atoms.
+
+    Raises:
+        ConfigError: There is no such atom.
+    """
+    source = _Source()
+    if text == "json":
+        source.add_json()
+    else:
+        source.add_format(FORMATS.get(text, text))
+    return source.compiled()
+
+
+class _Source:
+    """The function's source, while it is put together."""
+
+    def __init__(self) -> None:
+        self._pieces: list[str] = []  # string literals of Python, joined by the compiler
+        self._names = _NAMES.copy()
+        self._environment: dict[str, Any] = {
+            "clock": clock,
+            "pid": os.getpid(),
+            "quoted": quoted,
+            "quoted_target": quoted_target,
+            "user_name": _user_name,
+        }
+
+    def add_format(self, text: str) -> None:
+        end = 0
+        for match in _ATOM.finditer(text):
+            self._pieces.append(repr(text[end : match.start()]))
+            end = match.end()
+            percent, field, kind, atom = match.groups()
+            if percent:
+                self._pieces.append("'%'")
+            elif field is not None:
+                self._add_field(field, kind)
+            elif atom in ATOMS:
+                self._pieces.append(f'f"{ATOMS[atom]}"')
+            else:
+                wrong = match[0] if atom else text[match.start() : end + 8]
+                raise ConfigError(
+                    f"--access-log-format: there is no atom {wrong!r} (%% is a percent sign)"
+                )
+        self._pieces.append(repr(text[end:]))
+
+    def _add_field(self, field: str, kind: str) -> None:
+        """`%({field}i)s`, of the request, `o`, of the response, and `e`, of the environment."""
+        if kind == "e":
+            self._pieces.append(repr(quoted(os.environb.get(os.fsencode(field), b"-"))))
+            return
+        if not _is_header(field):
+            raise ConfigError(f"--access-log-format: {field!r} is not the name of a header")
+        name = f"field{len(self._names)}"
+        if kind == "i":
+            self._names[name] = f"quoted(fields.get({field.lower().encode()!r}, b'-'))"
+        else:
+            self._environment[f"find_{name}"] = _response_field(field)
+            self._names[name] = f"find_{name}(head.block)"
+        self._pieces.append(f'f"{{{name}}}"')
+
+    def add_json(self) -> None:
+        from json.encoder import encode_basestring_ascii  # not at the top: few need it
+
+        def optional(value: bytes | None) -> str:
+            return "null" if value is None else encode_basestring_ascii(value.decode("latin-1"))
+
+        self._environment |= {"text": encode_basestring_ascii, "optional": optional}
+        self._names["target"] = "request.target.decode('latin-1')"
+        for key, piece in _JSON.items():
+            self._pieces += [repr(f'{", " if self._pieces else "{"}"{key}": '), f"f'''{piece}'''"]
+        self._pieces.append("'}'")
+
+    def compiled(self) -> Format:
+        needed = self._needed()
+        body = "".join(f"    {name} = {self._names[name]}\n" for name in needed)
+        text = " ".join([*self._pieces, r"'\n'"])
+        source = f"def line(exchange, head, moment):\n{body}    return {text}\n"
+        exec(compile(source, "<access log format>", "exec"), self._environment)
+        return Format(self._environment["line"], "seconds" in needed)
+
+    def _needed(self) -> list[str]:
+        """The names in the pieces, and those that they need, in their order."""
+        words = {word for piece in self._pieces if piece[0] == "f" for word in _WORD.findall(piece)}
+        needed = []
+        for name in reversed(self._names):
+            if name in words:
+                words.update(_WORD.findall(self._names[name]))
+                needed.append(name)
+        return needed[::-1]
+
+
+def _user_name(authorization: bytes) -> str:
+    """Whoever the client says it is (RFC 7617); no space in it, for it stands between spaces."""
+    scheme, _, credentials = authorization.partition(b" ")
+    if scheme.lower() != b"basic":
+        return "-"
+    try:
+        name = a2b_base64(credentials).partition(b":")[0]
+    except ValueError:
+        return "-"
+    return quoted(name).replace(" ", r"\x20") or "-"
+
+
+def _response_field(name: str) -> Callable[[bytes], str]:
+    """Looks a field up in the lines of a response head."""
+    search = re.compile(rb"\r\n%b: ([^\r]*)" % re.escape(name.encode()), re.IGNORECASE).search
+
+    def find(block: bytes) -> str:
+        match = search(block)
+        return quoted(match[1]) if match else "-"
+
+    return find
+
+
+def compile_exclusions(patterns: Sequence[str]) -> Callable[[bytes], bool] | None:
+    """One test for all patterns: paths, or globs of them, matched with the path of a target.
+
+    Raises:
+        ConfigError: A pattern that no path can match.
+    """
+    for pattern in patterns:
+        if not pattern.startswith(("/", "*", "?", "[")):
+            raise ConfigError(f"--access-log-exclude: {pattern!r} does not begin with a /")
+    if not patterns:
+        return None
+    alternatives = "|".join(fnmatch.translate(pattern) for pattern in patterns)
+    match = re.compile(alternatives.encode("ascii")).match
+
+    def is_excluded(target: bytes) -> bool:
+        return match(target.partition(b"?")[0]) is not None
+
+    return is_excluded
