@@ -1,9 +1,11 @@
 """The application: from an import string to a callable."""
 
 import importlib
+import inspect
 import os
 import sys
 import traceback
+from collections.abc import Callable
 
 from .logs import one_line
 from .types import ASGIApplication, ServerError
@@ -60,7 +62,36 @@ def load_app(path: str, *, app_dir: str = ".", factory: bool = False) -> ASGIApp
     if not callable(found):
         what = f"what {path!r} returned" if factory else repr(path)
         raise AppImportError(f"{what} is not an application: it cannot be called")
+    if problem := _unfitness(found, path, factory=factory):
+        raise AppImportError(problem)
     return found
+
+
+def _unfitness(app: Callable[..., object], path: str, *, factory: bool) -> str:
+    """Why a callable cannot be an ASGI application; empty if it may be one."""
+    try:
+        signature = inspect.signature(app)
+    except (TypeError, ValueError):  # some callables have none
+        return ""
+    if _takes(signature, 3):
+        return ""
+    problem = f"{path!r} is no ASGI application: it takes {signature}, not (scope, receive, send)"
+    if _takes(signature, 2):
+        problem += "; is it a WSGI application?"
+        asgi = path.replace("wsgi", "asgi")
+        if asgi != path:
+            problem += f" The ASGI one may be {asgi!r}"
+    elif _takes(signature, 0) and not factory:
+        problem += "; is it a factory? (--factory)"
+    return problem
+
+
+def _takes(signature: inspect.Signature, count: int) -> bool:
+    try:
+        signature.bind(*[None] * count)
+    except TypeError:
+        return False
+    return True
 
 
 def _import(module_name: str, path: str, directory: str) -> object:

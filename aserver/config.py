@@ -36,7 +36,12 @@ class Bind:
         help=f"Port for addresses given without one; default {DEFAULT_PORT}. 0 takes a free port.",
     )
     unix_socket: str | None = option(
-        None, "-u", "--unix-socket", metavar="PATH", help="Listen on a unix socket at this path."
+        None,
+        "-u",
+        "--unix-socket",
+        metavar="PATH",
+        once=True,
+        help="Listen on a unix socket at this path.",
     )
     unix_socket_mode: int = option(
         0o666,
@@ -52,6 +57,7 @@ class Bind:
     fd: int | None = option(
         None,
         "--fd",
+        once=True,
         minimum=0,
         metavar="N",
         help="Listen on a socket inherited as this file descriptor.",
@@ -256,7 +262,34 @@ class Log:
         "--access-log",
         metavar="PATH",
         constants=(("--no-access-log", "", "Write no access log."),),
-        help="Access log file, - for stdout; default: stdout, unless --verbosity is 0.",
+        help="Access log: a file, - for stdout, syslog:, syslog:/SOCKET or syslog://HOST:PORT; "
+        "default: stdout, unless --verbosity is 0.",
+    )
+    access_log_format: str = option(
+        "daphne",
+        "--access-log-format",
+        metavar="FORMAT",
+        help="daphne, common, combined, json, or a text with atoms such as %(h)s.",
+    )
+    access_log_exclude: tuple[str, ...] = option(
+        (),
+        "--access-log-exclude",
+        metavar="PATTERN",
+        ascii=True,
+        help="Log no request to this path, or paths: /health, /static/*. May be repeated.",
+    )
+    log_fmt: str = option(
+        "%(asctime)s %(levelname)-8s %(message)s",
+        "--log-fmt",
+        metavar="FORMAT",
+        help="Format of the server's own log, as Python's logging has it.",
+    )
+    log_config: str | None = option(
+        None,
+        "--log-config",
+        metavar="FILE",
+        help="Configure Python's logging from this file, JSON, TOML or INI; then neither --log-fmt "
+        "nor --verbosity says what the server logs.",
     )
 
 

@@ -17,9 +17,11 @@ from typing import cast
 
 from .context import Context
 from .engines.h1 import H1
+from .escaping import peer_name, printable
 from .http_cycle import HttpCycle
 from .limits import (
     ACTIVE,
+    BODY,
     CLOSING,
     DRAINING,
     HALF_CLOSE_SECONDS,
@@ -31,6 +33,7 @@ from .limits import (
 )
 from .logs import peer_log
 from .scope import Facts, http_scope
+from .sendfile import FileSender
 from .types import Address, Engine, ProtocolError, Receiver, Request
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # struct linger: on, zero seconds
@@ -49,13 +52,13 @@ class Connection(asyncio.Protocol):
         "_context",
         "_engine",
         "_facts",
+        "_file",
         "_transport",
         "_unsent",
         "deadline",
         "is_closing",
         "pause_reading",
         "phase",
-        "resume_reading",
         "write",
         "write_paused",
         "writelines",
@@ -66,6 +69,7 @@ class Connection(asyncio.Protocol):
         self.phase: Phase = NEW
         self.deadline = inf
         self.write_paused = False
+        self._file: FileSender | None = None  # while it sends one
         self._unsent = 0  # bytes that waited for the peer when the deadline was last looked at
 
     def __repr__(self) -> str:
@@ -77,7 +81,11 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports have the methods of asyncio.Transport, but are none.
-        self._transport = transport = cast(asyncio.Transport, transport)
+        self._context.admission.ask(self, cast(asyncio.Transport, transport))
+
+    def begin(self, transport: asyncio.Transport) -> None:
+        """There is room for this connection: serve it."""
+        self._transport = transport
         context = self._context
         self.write = transport.write
         self.writelines = transport.writelines
@@ -85,12 +93,10 @@ class Connection(asyncio.Protocol):
             self.writelines = partial(_write_joined, transport)
         self.is_closing = transport.is_closing
         self.pause_reading = transport.pause_reading
-        self.resume_reading = transport.resume_reading
         transport.set_write_buffer_limits(context.write_buffer)
         client, server = _addresses(transport)
         self._facts = Facts("http", client, server, context.root_path)
         self._engine: Engine = H1(self, context, context.parser, context.request_limits)
-        context.connections.add(self)
         self.deadline = context.now + context.seconds[NEW]
         if context.draining:
             self._engine.drain()
@@ -104,45 +110,71 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The peer has closed its sending side. It may still be waiting for an answer."""
         if self._engine.feed_eof():
-            self.deadline = self._context.now + HALF_CLOSE_SECONDS
+            if self.phase is BODY:
+                self.phase = ACTIVE
+            if self.phase is not WRITING:
+                self.deadline = self._context.now + HALF_CLOSE_SECONDS
             return True
         self._enter_writing(CLOSING)  # the transport closes by itself
         return False
 
     def pause_writing(self) -> None:
         self.write_paused = True
-        if self.phase is ACTIVE:
+        if self.phase is ACTIVE or self.phase is BODY:
             self._enter_writing(WRITING)
 
     def resume_writing(self) -> None:
         self.write_paused = False
         if self.phase is WRITING:
-            self._enter(ACTIVE)
+            self._enter(BODY)  # perhaps: `_expire_body` will see
         self._engine.resume()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._context.connections.discard(self)
+        self._context.admission.leave(self)
         self._context.check_quiet()
         self.deadline = inf
         self.write_paused = False
+        if self._file is not None:
+            self._file.close()
+            self._file = None
         self._engine.lost()
         # The engine, its parser and the transport's methods point back here: let go of them.
         del self._engine, self._transport
         del self.write, self.writelines, self.is_closing
-        del self.pause_reading, self.resume_reading
+        del self.pause_reading
 
     # The engine's sink
 
+    def send_file(self, fd: int, offset: int, count: int) -> int | None:
+        transport, context = self._transport, self._context
+        if self._file is None:
+            if transport.get_extra_info("sslcontext") is not None:
+                return None  # the kernel would send it unencrypted
+            self._file = FileSender(transport, context.loop, self, context.write_buffer)
+        sent = self._file.send(fd, offset, count)
+        if sent is None or sent == count:
+            self._file.close()
+            self._file = None
+        return sent
+
     def on_request(self, engine: Engine, request: Request) -> Receiver:
         context = self._context
+        if len(context.cycles) >= context.max_concurrency:
+            raise context.admission.busy()
         if self.phase is not WRITING:  # an earlier response may be waiting for the peer to read
-            self.phase = ACTIVE
-            self.deadline = inf
+            if request.content_length == 0:
+                self.phase = ACTIVE
+                self.deadline = inf
+            else:
+                self._enter(BODY)
         scope = http_scope(request, self._facts, context.state)
         return HttpCycle(context, engine, request, scope, self._facts.client)
 
     def on_refused(self, engine: Engine, error: ProtocolError) -> None:
-        peer_log.info("Refused a request from %s: %s", self._peer, error.reason)
+        if error.status != 503:  # that is not the peer's fault, and is logged as ours
+            self._context.throttle.info(
+                peer_log, "Refused a request from %s: %s", self._peer, printable(error.reason)
+            )
         engine.refuse(error)
 
     def on_head(self) -> None:
@@ -164,6 +196,11 @@ class Connection(asyncio.Protocol):
     def close(self) -> None:
         self._enter_writing(CLOSING)
         self._transport.close()
+
+    def resume_reading(self) -> None:
+        self._transport.resume_reading()
+        if self.phase is BODY:  # the time in which we did not read was not the peer's
+            self._enter(BODY)
 
     def linger(self) -> None:
         # Closing with unread bytes resets the connection, and the peer may lose our last response
@@ -196,8 +233,10 @@ class Connection(asyncio.Protocol):
 
     def expire(self) -> None:
         """The deadline has passed: what that means depends on what was waited for."""
-        unsent = self._transport.get_write_buffer_size()
-        if unsent and self.phase is not DRAINING:
+        unsent = self._count_unsent()
+        if self.phase is BODY:
+            self._expire_body()
+        elif unsent and self.phase is not DRAINING:
             self._expire_writing(unsent)
         elif self.phase is HEAD:
             reason = "the request head did not arrive in time (--header-timeout)"
@@ -218,8 +257,23 @@ class Connection(asyncio.Protocol):
             self._unsent = unsent
             self.deadline = self._context.now + self._context.seconds[WRITING]
         else:
-            peer_log.info("Closed %s: it does not read its response (--write-timeout)", self._peer)
+            self._context.throttle.info(
+                peer_log,
+                "Closed %s: it does not read its response (--write-timeout)",
+                self._peer,
+            )
             self.abort(reset=True)  # an end could look like the response's
+
+    def _expire_body(self) -> None:
+        """A period of the body's time is over: has enough of it come?"""
+        arrived = self._engine.body_progress()
+        if arrived is None or arrived >= self._context.body_bytes:
+            self._enter(BODY)
+        else:
+            self.phase = ACTIVE
+            self.deadline = inf
+            reason = "the request body does not arrive fast enough (--min-body-rate)"
+            self.on_refused(self._engine, ProtocolError(408, reason))
 
     def _has_unread_bytes(self) -> bool:
         poll = select.poll()
@@ -232,12 +286,16 @@ class Connection(asyncio.Protocol):
 
     def _enter_writing(self, phase: Phase) -> None:
         self._enter(phase)
-        self._unsent = self._transport.get_write_buffer_size()
+        self._unsent = self._count_unsent()
+
+    def _count_unsent(self) -> int:
+        """How many bytes wait for the peer, those of a file included."""
+        left = self._file.left if self._file is not None else 0
+        return self._transport.get_write_buffer_size() + left
 
     @property
     def _peer(self) -> str:
-        client = self._facts.client
-        return f"{client[0]}:{client[1]}" if client else "a unix socket"
+        return peer_name(self._facts.client)
 
 
 def _write_joined(transport: asyncio.Transport, pieces: Iterable[bytes]) -> None:

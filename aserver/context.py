@@ -9,9 +9,11 @@ from math import inf
 from time import gmtime, time
 from typing import Any
 
+from .access_log import AccessLog
+from .admission import Admission
 from .config import Config
 from .limits import DRAIN_SECONDS, Clock, RequestLimits, or_unlimited
-from .logs import AccessLog
+from .throttle import Throttle
 from .types import ASGIApplication, Connected, Parser, Running
 
 NewTask = Callable[..., asyncio.Task[None]]
@@ -34,15 +36,19 @@ class Context:
     __slots__ = (
         "_clock",
         "access_log",
+        "admission",
         "app",
+        "body_bytes",
         "close_seconds",
         "connections",
         "cycles",
         "date_line",
         "default_lines",
         "draining",
+        "has_signals",
         "last_lines",
         "loop",
+        "max_concurrency",
         "new_task",
         "now",
         "parser",
@@ -54,6 +60,7 @@ class Context:
         "server_line",
         "state",
         "task_context",
+        "throttle",
         "write_buffer",
     )
 
@@ -79,8 +86,12 @@ class Context:
         self.root_path = config.http.root_path
         self.state: dict[str, Any] | None = None  # the lifespan's, if the application has one
         self.access_log: AccessLog | None = None
+        self.throttle = Throttle()
+        self.has_signals = False  # Ctrl-C is a signal handler's of ours, never an exception
         self.connections: set[Connected] = set()
+        self.admission = Admission(limits, self.connections, self.throttle)
         self.cycles: set[Running] = set()
+        self.max_concurrency = or_unlimited(limits.max_concurrency)
         self.quiet: asyncio.Future[None] | None = None  # set by `settled`
         self.request_limits = RequestLimits.of(limits)
         self.write_buffer = limits.write_buffer
@@ -88,6 +99,8 @@ class Context:
         self.close_seconds = or_unlimited(limits.application_close_timeout)
         self.draining = False  # the server is stopping: whoever is here gets what it asked for
         write = or_unlimited(limits.write_timeout)
+        # Of a request body, in the seconds of the phase BODY.
+        self.body_bytes = limits.min_body_rate * limits.body_timeout
         # Indexed by Phase.
         self.seconds = (
             or_unlimited(limits.keep_alive),
@@ -97,6 +110,7 @@ class Context:
             DRAIN_SECONDS,
             write,
             or_unlimited(limits.first_byte_timeout),
+            limits.body_timeout if self.body_bytes else inf,
         )
         name = config.http.server_name
         self.server_line = f"server: {name}\r\n".encode("latin-1") if name else b""
@@ -109,6 +123,7 @@ class Context:
         """The tick: move the clock and the date."""
         self._clock.advance(wall)
         self.now = self._clock.now
+        self.throttle.advance(self.now)
         self.set_date(time())
 
     async def settled(self) -> None:

@@ -34,6 +34,7 @@ class Option(NamedTuple):
         constants: Further flags that set a fixed value, as `--no-server-name` sets "".
         octal: Written in octal, as file modes are.
         ascii: Printable ASCII only, as in a header.
+        once: Given twice it is a mistake: elsewhere the last one wins.
         minimum: The smallest number allowed.
         maximum: The largest.
     """
@@ -46,6 +47,7 @@ class Option(NamedTuple):
     constants: tuple[tuple[str, Any, str], ...] = ()
     octal: bool = False
     ascii: bool = False
+    once: bool = False
     minimum: float = 0
     maximum: float = INT_MAX
 

@@ -6,7 +6,7 @@ backslash do, too, so that what is written can be told from what was sent.
 
 import re
 
-from .types import Address
+from .types import Address, Request
 
 _VISIBLE = bytes(range(0x20, 0x7F))
 _PLAIN = _VISIBLE.translate(None, b'"\\')
@@ -55,3 +55,9 @@ def _as_hex(match: re.Match[str]) -> str:
 def peer_name(client: Address | None) -> str:
     """A client, as messages call it."""
     return f"{client[0]}:{client[1]}" if client else "a unix socket"
+
+
+def request_name(request: Request, client: Address | None) -> str:
+    """A request, as messages call it."""
+    target = printable(request.target.decode("latin-1"))
+    return f"{request.method} {target} from {peer_name(client)}"

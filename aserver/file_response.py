@@ -8,13 +8,16 @@ Files are opened and read in the event loop: a thread would cost more than the p
 most of what is served is. A slow disk is felt, as it is with every call of sendfile(2).
 """
 
+import asyncio
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from copy import copy
+from typing import Any, NoReturn, Protocol
 
 from .engines.fields import ResponseHead
+from .http_messages import Trailers
+from .http_states import Sending
 from .types import AppError, Engine, Message, Receiver
 
 # What is read at once. A file that is not larger becomes a body in memory, and one write together
@@ -23,6 +26,35 @@ READ_SIZE = 65_536
 
 # A FIFO must not block, nor a child process inherit.
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+_, HELD, STREAMING, FILE, _, _, DISCONNECTED = Sending
+
+
+class Response(Receiver, Protocol):
+    """The HTTP cycle, seen from a file that is the body of its response, or a part of that."""
+
+    engine: Engine
+    head: ResponseHead
+    left: int | None  # body bytes that the content-length still promises, once the head is out
+    sending: Sending
+    sent: int
+    trailers: Trailers | None
+
+    def send_body(self, body: bytes, more: bool) -> bool:
+        """Pass on a part of the response; returns whether there is room for more."""
+
+    def break_off(self) -> None:
+        """The response cannot be completed any more."""
+
+    def break_length(self, missing: int) -> NoReturn:
+        """The body has not the length that was promised."""
+
+    async def drained(self) -> None:
+        """Wait until there is room. Raises ClientDisconnected."""
+
+    async def disconnected(self) -> None:
+        """Raises ClientDisconnected."""
 
 
 class FilePart:
@@ -70,6 +102,69 @@ class FilePart:
         self.count -= size
 
 
+async def send_path(response: Response, message: Message) -> None:
+    """Act on an http.response.pathsend. Raises AppError, ClientDisconnected."""
+    with opened(message) as part:
+        await _send(response, part, False)
+
+
+async def send_open_file(response: Response, message: Message) -> None:
+    """Act on an http.response.zerocopysend. Raises AppError, ClientDisconnected."""
+    with borrowed(message) as part:
+        await _send(response, part, message.get("more_body", False))
+
+
+async def _send(response: Response, part: FilePart, more: bool) -> None:
+    """Send a part of a file: a short one as any body, a long one by the kernel if possible."""
+    head, held = response.head, response.sending is HELD
+    trailers = response.trailers
+    if held and not more and not (trailers is not None and trailers.sendable):
+        head = head.with_length(part.count)
+    if head.bodyless:
+        body = b""
+    elif part.count <= READ_SIZE:
+        body = part.read()
+    else:
+        body = b""
+        left = head.content_length if held else response.left
+        missing = 0 if left is None else left - part.count
+        if missing < 0 or (missing and not more):
+            response.break_length(missing)
+        if held:
+            response.head = head
+            response.send_body(b"", True)
+        if not await _stream(response, part):
+            return
+    response.head = head
+    if not response.send_body(body, more) and more:
+        await response.drained()
+
+
+async def _stream(response: Response, part: FilePart) -> bool:
+    """Send piece by piece; returns whether the response is still to be completed."""
+    response.sending = FILE
+    while True:
+        try:
+            size, room = part.hand_on(response.engine, response)
+        except AppError:
+            response.break_off()
+            raise
+        response.sent += size
+        if response.left is not None:
+            response.left -= size
+        if not part.count:
+            response.sending = STREAMING
+            return True
+        if not room:
+            await response.drained()
+        else:
+            await asyncio.sleep(0)  # one download must not keep the others from their turn
+        if response.sending is DISCONNECTED:
+            await response.disconnected()
+        if response.sending is not FILE:
+            return False  # another task has ended it
+
+
 @contextmanager
 def opened(message: Message) -> Iterator[FilePart]:
     """The file that http.response.pathsend names, open as long as the `with` block lasts.
@@ -78,8 +173,10 @@ def opened(message: Message) -> Iterator[FilePart]:
         AppError: There is no such file, or it is none that can be sent.
     """
     path = message.get("path")
-    if not isinstance(path, str) or not os.path.isabs(path):
-        raise AppError(f"http.response.pathsend must have an absolute 'path', not {path!r}")
+    # ASGI asks for an absolute one. Starlette passes on what it is given, so who takes it literally
+    # would break every `FileResponse("report.pdf")`.
+    if not isinstance(path, str):
+        raise AppError(f"http.response.pathsend must have a 'path' that is a string, not {path!r}")
     try:
         fd = os.open(path, _FLAGS)
     except OSError as error:
@@ -103,12 +200,12 @@ def borrowed(message: Message) -> Iterator[FilePart]:
     Raises:
         AppError: It is no file that can be sent, or there is no such part of it.
     """
-    file = message.get("file")
+    file: Any = message.get("file")
     name = repr(getattr(file, "name", file))
     try:
         # One of our own: should the application close its file too soon, the number could become
         # another file's, or another connection's.
-        fd = os.dup(file.fileno())  # type: ignore[union-attr]
+        fd = os.dup(file.fileno())
     except (AttributeError, TypeError):
         raise AppError(f"http.response.zerocopysend must have a 'file', not {file!r}") from None
     except (OSError, ValueError) as error:  # it is closed; or there is none behind it
@@ -118,7 +215,7 @@ def borrowed(message: Message) -> Iterator[FilePart]:
         end = part.offset + part.count
         yield part
         if message.get("offset") is None:
-            file.seek(end)  # type: ignore[union-attr]
+            file.seek(end)
     finally:
         os.close(fd)
 
@@ -138,9 +235,7 @@ def _part(message: Message, name: str, fd: int) -> FilePart:
             f"'offset' and 'count' must be integers and not negative: {offset!r}, {count!r}"
         )
     if count and offset + count > size:
-        raise AppError(
-            f"{name} has no {count} bytes from {offset} on: its size is {size}"
-        )
+        raise AppError(f"{name} has no {count} bytes from {offset} on: its size is {size}")
     return FilePart(name, fd, offset, count)
 
 
@@ -150,14 +245,3 @@ def _size(name: str, fd: int) -> int:
     if not stat.S_ISREG(status.st_mode):
         raise AppError(f"cannot send {name}: it is not a regular file")
     return status.st_size
-
-
-def with_length(head: ResponseHead, length: int) -> ResponseHead:
-    """The same head with a content-length, if it has none and may have one."""
-    # RFC 9110 section 8.6: none in a 204, and in a 304 only that of the 200.
-    if head.content_length is not None or head.status in (204, 304):
-        return head
-    head = copy(head)  # heads are shared between responses
-    head.content_length = length
-    head.block += b"content-length: %d\r\n" % length
-    return head

@@ -6,12 +6,16 @@ content-length, disconnects, and what the client sees when the application fails
 """
 
 import asyncio
-from enum import Enum
 from math import inf
 from typing import NoReturn
 
+from .access_format import clock
 from .context import Context
 from .engines.fields import ResponseHead, reason_phrase, response_head
+from .escaping import request_name
+from .file_response import send_open_file, send_path
+from .http_messages import Trailers, as_bytes, link_fields, wrong_length
+from .http_states import Receiving, Sending
 from .logs import app_log
 from .types import Address, AppError, ClientDisconnected, Engine, Message, Request, Scope
 from .waiting import Waiters, wait, woken
@@ -23,30 +27,9 @@ _TELL_SECONDS = 0.05
 # Handling").
 _PLAIN_CLOSE = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
 
-
-class Receiving(Enum):
-    """How far the request body is."""
-
-    OPEN = "more is on its way"
-    RECEIVED = "all has arrived"
-    DELIVERED = "the application has it all"
-    LAST = "all has arrived, and the client has closed its side"
-    HUNG_UP = "the application has it all, and the client has closed its side"
-
-
-class Sending(Enum):
-    """How far the response is."""
-
-    AWAITED = "no http.response.start yet"
-    HELD = "http.response.start was sent, its head waits for the first http.response.body"
-    STREAMING = "the head is out"
-    COMPLETE = "the response is complete"
-    DISCONNECTED = "the client is gone"
-
-
 # An enum's attribute look-up is a call in Python 3.11.
 OPEN, RECEIVED, DELIVERED, LAST, HUNG_UP = Receiving
-AWAITED, HELD, STREAMING, COMPLETE, DISCONNECTED = Sending
+AWAITED, HELD, STREAMING, FILE, TRAILERS, COMPLETE, DISCONNECTED = Sending
 
 
 class HttpCycle:
@@ -56,25 +39,31 @@ class HttpCycle:
         "__weakref__",
         "_body",
         "_context",
-        "_engine",
-        "_head",
-        "_left",
         "_readers",
         "_receiving",
-        "_sending",
         "_task",
         "_told_readers",
         "_writers",
+        "began",
         "client",
         "deadline",
+        "engine",
+        "head",
+        "left",
+        "received",
         "request",
         "scope",
+        "sending",
         "sent",
+        "trailers",
     )
 
-    # Set by http.response.start: the head, and what its content-length still promises.
-    _head: ResponseHead
-    _left: int | None
+    began: float  # set where the access log asks for it
+    # Set by http.response.start: the head, what its content-length still promises, and trailers if
+    # it announced them, until they are complete.
+    head: ResponseHead
+    left: int | None
+    trailers: Trailers | None
 
     def __init__(
         self,
@@ -85,13 +74,14 @@ class HttpCycle:
         client: Address | None,
     ) -> None:
         self._context = context
-        self._engine = engine
+        self.engine = engine
         self.request = request
         self.scope = scope
         self.client = client
-        self.sent = 0  # body bytes
+        self.received = 0  # body bytes, as is
+        self.sent = 0
         self._receiving = OPEN if request.content_length != 0 else RECEIVED
-        self._sending = AWAITED
+        self.sending = AWAITED
         self._body: list[bytes] = []
         self._readers: Waiters = None  # each receive() that waits
         self._writers: Waiters = None  # each send() that waits
@@ -101,7 +91,7 @@ class HttpCycle:
         request = self.request
         return (
             f"<HttpCycle {request.method} {request.target!r} receiving={self._receiving.name} "
-            f"sending={self._sending.name} sent={self.sent}>"
+            f"sending={self.sending.name} sent={self.sent}>"
         )
 
     # Seen from the engine
@@ -111,6 +101,9 @@ class HttpCycle:
         context = self._context
         context.cycles.add(self)
         self.deadline = context.now + context.response_seconds
+        log = context.access_log
+        if log is not None and log.timed:
+            self.began = clock()
         self._task = context.new_task(
             self._run(),
             loop=context.loop,
@@ -120,8 +113,9 @@ class HttpCycle:
 
     def feed(self, data: bytes) -> None:
         """Take a piece of the request body."""
-        if self._sending is COMPLETE or self._sending is DISCONNECTED:
-            self._engine.consumed(self, len(data))
+        self.received += len(data)
+        if self.sending is COMPLETE or self.sending is DISCONNECTED:
+            self.engine.consumed(self, len(data))
             return
         self._body.append(data)
         if self._readers is not None:
@@ -140,11 +134,12 @@ class HttpCycle:
 
     def lost(self) -> None:
         """The client is gone, as far as this request is concerned."""
-        if self._sending is COMPLETE or self._sending is DISCONNECTED:
+        if self.sending is COMPLETE or self.sending is DISCONNECTED:
             return
-        if self._sending is STREAMING:
-            self._log_access()
-        self._sending = DISCONNECTED
+        log = self._context.access_log
+        if log is not None and self.sending is not AWAITED and self.sending is not HELD:
+            log.record(self, self.head)
+        self.sending = DISCONNECTED
         self._body = []
         self.deadline = self._context.now + self._context.close_seconds
         self._told_readers = bool(self._readers)
@@ -162,16 +157,13 @@ class HttpCycle:
     async def receive(self) -> Message:
         """ASGI `receive()`: the request body, then `http.disconnect`."""
         while True:
-            if (
-                self._sending is COMPLETE
-                or self._sending is DISCONNECTED
-                or self._receiving is HUNG_UP
-            ):
+            over = self.sending is COMPLETE or self.sending is DISCONNECTED
+            if over or self._receiving is HUNG_UP:
                 return {"type": "http.disconnect"}
             if self._body or self._receiving is RECEIVED or self._receiving is LAST:
                 return self._take_body()
             if self._receiving is OPEN and self.request.expects_continue:
-                self._engine.inform(self, 100, [])
+                self.engine.inform(self, 100, [])
             if self._readers is None:
                 self._readers = []
             await wait(self._context.loop, self._readers)
@@ -184,7 +176,7 @@ class HttpCycle:
             self._receiving = HUNG_UP if self._receiving is LAST else DELIVERED
         if data:
             self._body = []
-            self._engine.consumed(self, len(data))
+            self.engine.consumed(self, len(data))
         return {"type": "http.request", "body": data, "more_body": more}
 
     async def send(self, message: Message) -> None:
@@ -198,77 +190,102 @@ class HttpCycle:
             kind = message["type"]
         except KeyError:
             raise AppError("a message must have a 'type'") from None
-        sending = self._sending
+        sending = self.sending
         if kind == "http.response.body" and (sending is HELD or sending is STREAMING):
             more = message.get("more_body", False)
-            if not self._send_body(message.get("body", b""), more) and more:
-                await self._drained()
+            if not self.send_body(message.get("body", b""), more) and more:
+                await self.drained()
         elif kind == "http.response.start" and sending is AWAITED:
             if "status" not in message:
                 raise AppError("http.response.start must have a 'status'")
             headers = message.get("headers", ())
-            self._head = response_head(message["status"], headers, self.request.method)
-            self._sending = HELD
+            self.head = response_head(message["status"], headers, self.request.method)
+            self.trailers = Trailers(self.request, self.head) if message.get("trailers") else None
+            self.sending = HELD
         elif sending is DISCONNECTED:
-            await self._disconnected()
-        elif sending is not COMPLETE:
+            await self.disconnected()
+        elif kind == "http.response.pathsend" and sending is HELD:
+            await send_path(self, message)
+        elif kind == "http.response.zerocopysend" and (sending is HELD or sending is STREAMING):
+            await send_open_file(self, message)
+        elif kind == "http.response.early_hint" and sending in (AWAITED, HELD, STREAMING, FILE):
+            links = link_fields(message)
+            if links and (sending is AWAITED or sending is HELD):  # else it is too late
+                self.engine.inform(self, 103, links)
+        elif kind == "http.response.trailers" and sending in (TRAILERS, COMPLETE):
+            self._take_trailers(message)
+        elif sending is not COMPLETE or self.trailers is not None:
             # (The ASGI specification: what comes after the end of the response is ignored.)
             raise AppError(f"the message {kind!r} is not allowed now: {sending.value}")
 
-    def _send_body(self, body: bytes, more: bool) -> bool:
+    def send_body(self, body: bytes, more: bool) -> bool:
         """Pass on a part of the response; returns whether there is room for more."""
         if type(body) is not bytes:
-            body = _as_bytes(body)
-        head = self._head
+            body = as_bytes(body)
+        head = self.head
         first = None
-        if self._sending is HELD:
+        if self.sending is HELD:
             first = head
-            self._left = head.content_length
+            self.left = head.content_length
         if head.bodyless:
             body = b""
-        elif self._left is not None:
-            self._left -= len(body)
-            if self._left < 0 or (self._left and not more):
-                self._break_length(self._left)
+        elif self.left is not None:
+            self.left -= len(body)
+            if self.left < 0 or (self.left and not more):
+                self.break_length(self.left)
         if first is not None:
-            self._sending = STREAMING
+            self.sending = STREAMING
             self.deadline = inf
         self.sent += len(body)
-        if not more:
+        if not more and self.trailers is not None and self.trailers.sendable:
+            self.sending, more = TRAILERS, True
+        elif not more:
             self._complete()
-        return self._engine.respond(self, first, body, more)
+        return self.engine.respond(self, first, body, more)
 
     def _complete(self) -> None:
         """The response ends here, whether as it should or not."""
-        self._sending = COMPLETE
-        if self._context.access_log is not None:
-            self._log_access()
+        self.sending = COMPLETE
+        log = self._context.access_log
+        if log is not None:
+            log.record(self, self.head)
         if self._body:
-            self._engine.consumed(self, sum(map(len, self._body)))
+            self.engine.consumed(self, sum(map(len, self._body)))
             self._body = []
         if self._readers or self._writers:
             self._readers = woken(self._readers)
             self._writers = woken(self._writers)
 
-    def _break_length(self, missing: int) -> NoReturn:
-        """The body does not have its content-length: a clean 500, or else visibly broken."""
-        if self._sending is STREAMING:
-            self._complete()
-            self._engine.abort(self)
-        raise AppError(
-            f"the response body is {abs(missing)} bytes {'longer' if missing < 0 else 'shorter'} "
-            "than its content-length"
-        )
+    def _take_trailers(self, message: Message) -> None:
+        """Collect trailers. Those that cannot be sent are thrown away, behind the response."""
+        trailers = self.trailers
+        if trailers is not None and trailers.take(message):
+            self.trailers = None
+            if self.sending is TRAILERS:
+                self._complete()
+                self.engine.trailers(self, trailers.fields)
 
-    async def _drained(self) -> None:
+    def break_off(self) -> None:
+        """The response cannot be completed any more, and the client has to see that."""
+        self.trailers = None
+        self._complete()
+        self.engine.abort(self)
+
+    def break_length(self, missing: int) -> NoReturn:
+        """The body does not have its content-length: a clean 500, or else visibly broken."""
+        if self.sending is not HELD:
+            self.break_off()
+        raise wrong_length(missing)
+
+    async def drained(self) -> None:
         """Wait until the client has read enough."""
         if self._writers is None:
             self._writers = []
         await wait(self._context.loop, self._writers)
-        if self._sending is DISCONNECTED:
-            await self._disconnected()
+        if self.sending is DISCONNECTED:
+            await self.disconnected()
 
-    async def _disconnected(self) -> None:
+    async def disconnected(self) -> None:
         """Raise ClientDisconnected, but let a task that waits in `receive()` hear of it first.
 
         Frameworks that listen there, as Django does, cancel the sender and clean up behind it; an
@@ -284,10 +301,14 @@ class HttpCycle:
     async def _run(self) -> None:
         try:
             await self._context.app(self.scope, self.receive, self.send)
-            if self._sending is not COMPLETE:
+            if self.sending is not COMPLETE:
                 self._returned()
-        except (KeyboardInterrupt, GeneratorExit):  # the latter: its loop was closed
+        except GeneratorExit:  # its loop was closed
             raise
+        except KeyboardInterrupt as error:
+            if not self._context.has_signals:  # it may be a real one, for who has embedded us
+                raise
+            self._failed(error)
         except BaseException as error:
             self._failed(error)
         finally:
@@ -298,45 +319,48 @@ class HttpCycle:
 
     def _returned(self) -> None:
         """The application returned and has not completed its response."""
-        if self._receiving is HUNG_UP and self._sending is not DISCONNECTED:
+        if self._receiving is HUNG_UP and self.sending is not DISCONNECTED:
             self._abandon()
-        elif self._sending is not DISCONNECTED:
-            app_log.error("The application returned without completing its response: %s", self)
+        elif self.sending is not DISCONNECTED:
+            app_log.error(
+                "%s: the application returned without completing its response (%s)",
+                self._title,
+                self.sending.value,
+            )
             self._give_up(500)
 
     def _failed(self, error: BaseException) -> None:
         """The application raised. Whatever it was, this request ends here."""
-        if self._sending is DISCONNECTED and ClientDisconnected.is_behind(error):
-            app_log.debug("The application ended with its client: %s", self, exc_info=error)
+        if self.sending is DISCONNECTED and ClientDisconnected.is_behind(error):
+            app_log.debug("%s: the application ended with its client", self._title, exc_info=error)
             return
-        if isinstance(error, asyncio.CancelledError) and self._cancelled:
+        cancelled = self._task is not None and self._task.cancelling() > 0
+        if isinstance(error, asyncio.CancelledError) and cancelled:
+            if self._is_waited_for:
+                self._context.throttle.warning(app_log, "%s: cancelled, answered 503", self._title)
             self._give_up(503)
             return
         if isinstance(error, asyncio.CancelledError) and self._receiving is HUNG_UP:
-            if self._sending is not DISCONNECTED and self._sending is not COMPLETE:
+            if self.sending is not DISCONNECTED and self.sending is not COMPLETE:
                 self._abandon()
             return
-        app_log.error("Exception in the application: %s", self, exc_info=error)
+        app_log.error("%s: exception in the application", self._title, exc_info=error)
         self._give_up(500)
 
     def _give_up(self, status: int) -> None:
         """Answer in the application's place, or break what it began."""
-        if self._sending is AWAITED or self._sending is HELD:
-            self._head = response_head(status, _PLAIN_CLOSE, self.request.method)
-            self._sending = HELD
-            self._send_body(reason_phrase(status).encode("ascii"), False)
-        elif self._sending is STREAMING:
-            self._complete()
-            self._engine.abort(self)
+        if self.sending is AWAITED or self.sending is HELD:
+            self.head = response_head(status, _PLAIN_CLOSE, self.request.method)
+            self.trailers = None
+            self.sending = HELD
+            self.send_body(reason_phrase(status).encode("ascii"), False)
+        elif self.sending is not COMPLETE and self.sending is not DISCONNECTED:
+            self.break_off()
 
     def _abandon(self) -> None:
         """The application heard that its client hung up, and gave up: there is nobody to answer."""
         self.lost()
-        self._engine.abort(self)
-
-    @property
-    def _cancelled(self) -> bool:
-        return self._task is not None and self._task.cancelling() > 0
+        self.engine.abort(self)
 
     def cancel(self) -> None:
         """Cancel the application; what it began is answered with 503, or broken."""
@@ -347,27 +371,30 @@ class HttpCycle:
 
     def expire(self) -> None:
         """The application has taken too long: to respond, or to end after its client left."""
-        silent = self._sending is AWAITED or self._sending is HELD
-        if silent and self._receiving is not HUNG_UP and self._receiving is not LAST:
-            app_log.warning("The application did not respond in time (--http-timeout): %s", self)
+        if self._is_waited_for:
+            self._context.throttle.warning(
+                app_log,
+                "%s: the application did not respond in time (--http-timeout), answered 503",
+                self._title,
+            )
             self._give_up(503)
             self.deadline = self._context.now + self._context.close_seconds
         else:
-            app_log.warning(
-                "Cancelled the application, which went on without its client for too long "
-                "(--application-close-timeout): %s",
-                self,
+            self._context.throttle.warning(
+                app_log,
+                "%s: cancelled the application, which went on without its client for too long "
+                "(--application-close-timeout)",
+                self._title,
             )
             self.cancel()
 
-    def _log_access(self) -> None:
-        log = self._context.access_log
-        if log is not None:
-            request = self.request
-            log.http(self.client, request.method, request.target, self._head.status, self.sent)
+    @property
+    def _is_waited_for(self) -> bool:
+        """Whether a client that has not hung up waits for the response to begin."""
+        silent = self.sending is AWAITED or self.sending is HELD
+        return silent and self._receiving is not HUNG_UP and self._receiving is not LAST
 
-
-def _as_bytes(body: object) -> bytes:
-    if isinstance(body, (bytes, bytearray, memoryview)):
-        return bytes(body)
-    raise AppError(f"the body must be bytes, not {type(body).__name__}")
+    @property
+    def _title(self) -> str:
+        """What messages for people call it."""
+        return request_name(self.request, self.client)

@@ -11,6 +11,7 @@ from math import inf
 from typing import NamedTuple
 
 from .config import Limits
+from .logs import server_log
 from .types import Expiring
 
 
@@ -24,11 +25,12 @@ class Phase(IntEnum):
     DRAINING = 4  # reading the rest of an answered request
     CLOSING = 5  # the last bytes are on their way
     NEW = 6  # connected, has sent nothing yet
+    BODY = 7  # answering a request whose body is on its way, or was
 
 
 # Names of their own: an enum's attribute look-up is a call in Python 3.11, and these are on the hot
 # path.
-IDLE, HEAD, ACTIVE, WRITING, DRAINING, CLOSING, NEW = Phase
+IDLE, HEAD, ACTIVE, WRITING, DRAINING, CLOSING, NEW, BODY = Phase
 
 # An answered request's unread rest: read on for so long, and so many bytes, to keep the connection
 # or to let the peer see the response before the reset (RFC 9112 section 9.6).
@@ -41,6 +43,9 @@ MAX_CHUNK_EXTENSIONS = 16_384
 # After the peer has closed its sending side before the response began: time in which it counts as
 # half-closed (it waits for the answer), before the application is told that it may be gone.
 HALF_CLOSE_SECONDS = 1.0
+
+# What could not be ended because of an error of our own is tried again after so long.
+_RETRY_SECONDS = 60.0
 
 
 def or_unlimited(value: float) -> float:
@@ -95,8 +100,12 @@ class Clock:
 
 
 def sweep(now: float, things: Iterable[Expiring]) -> int:
-    """End everything whose deadline has passed; returns how many."""
+    """End everything whose deadline has passed, each for itself; returns how many."""
     overdue = [thing for thing in things if thing.deadline <= now]
     for thing in overdue:
-        thing.expire()
+        try:
+            thing.expire()
+        except Exception as error:
+            thing.deadline = now + _RETRY_SECONDS
+            server_log.error("Internal error, past the deadline of %r", thing, exc_info=error)
     return len(overdue)

@@ -6,6 +6,7 @@ Everything is generated from the declarations in `aserver.config`; no option is 
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NoReturn
 
 from . import __version__
@@ -41,6 +42,21 @@ class _Parser(argparse.ArgumentParser):
         raise ConfigError(f"{message} (aserver --help shows the options)")
 
 
+class _Once(argparse.Action):
+    """For what would be lost without a word, as the first of two addresses."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        if hasattr(namespace, self.dest):
+            raise argparse.ArgumentError(self, "given twice (--bind may be repeated)")
+        setattr(namespace, self.dest, values)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The command line's parser. Values stay texts: the declarations convert them."""
     parser = _Parser(
@@ -50,6 +66,9 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
+        # argparse makes a formatter for each option that is added; given a width, none of them
+        # asks the terminal for its own, which takes another import.
+        formatter_class=partial(argparse.HelpFormatter, width=80),
     )
     parser.add_argument("--version", action="version", version=f"aserver {__version__}")
     parser.add_argument(
@@ -64,6 +83,7 @@ def build_parser() -> argparse.ArgumentParser:
         )
     for declaration in DECLARATIONS.values():
         _add(parser, declaration)
+    parser.formatter_class = argparse.HelpFormatter
     return parser
 
 
@@ -82,7 +102,7 @@ def _add(parser: argparse.ArgumentParser, declaration: Declaration) -> None:
         parser.add_argument(opposite, action="store_const", const="false", **common)
         return
     metavar = option.metavar or ("{" + ",".join(option.choices) + "}" if option.choices else "N")
-    action = "append" if declaration.many else "store"
+    action: Any = "append" if declaration.many else _Once if option.once else "store"
     parser.add_argument(*option.flags, action=action, metavar=metavar, **common)
     for flag, value, help_text in option.constants:
         parser.add_argument(

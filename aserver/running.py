@@ -54,7 +54,10 @@ def run(app: ASGIApplication | str, config: Config | None = None, **server_optio
 
 @contextmanager
 def stop_signals(server: Server) -> Iterator[None]:
-    """Let SIGINT and SIGTERM stop the server; does nothing outside the main thread."""
+    """Let SIGINT and SIGTERM stop the server, and SIGUSR1 reopen its logs.
+
+    Does nothing outside the main thread.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -67,7 +70,12 @@ def stop_signals(server: Server) -> Iterator[None]:
             os._exit(128 + number if count > 2 else 0)
         server.request_stop()
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    def reopen(number: int, frame: FrameType | None) -> None:
+        server.reopen_logs()
+
+    handlers = {signal.SIGINT: handle, signal.SIGTERM: handle, signal.SIGUSR1: reopen}
+    server.has_signals = True
+    before = {number: signal.signal(number, each) for number, each in handlers.items()}
     try:
         yield
     finally:

@@ -5,15 +5,16 @@
 """
 
 import asyncio
-import os
+import logging
 import socket
-import sys
 from collections.abc import MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
-from typing import Any
 
+from .accepting import Acceptor, catch_up
+from .access_log import AccessLog
+from .addresses import TcpAddress, targets
 from .app import load_app
 from .config import Config
 from .connection import Connection
@@ -21,22 +22,16 @@ from .context import TICK, Context
 from .declarations import ConfigError
 from .lifespan import Lifespan
 from .limits import sweep
-from .logs import AccessLog, enable_loggers, server_log
-from .sockets import BindError, Listener, open_listeners
+from .logs import enable_loggers, server_log
+from .sockets import Listener, open_listeners
 from .types import ASGIApplication, Parser
 
-# asyncio accepts as many connections in a row as the backlog it is told, and tells of each that
-# fails for want of a file descriptor: the kernel is told the real backlog behind its back.
-_ACCEPT_AT_ONCE = 16
 # Once there is no listener: for the first request of those who have just connected.
 _FIRST_REQUEST_SECONDS = 0.5
 # After the grace time: for cancelled applications to clean up.
 _CANCEL_SECONDS = 2.0
 # For the application's own lifespan.shutdown, however short the grace time is.
 _MIN_SHUTDOWN_SECONDS = 5.0
-# From Python 3.13 on, loops remove the file of a unix socket; that is for the listener to do, or
-# not.
-_KEEP_FILE: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
 
 
 class Server:
@@ -52,8 +47,8 @@ class Server:
         config: Everything else; see `Config.of`.
         environ: Where systemd's LISTEN_FDS is looked for; None: nowhere.
 
-    Its methods are for one event loop, the one that `start` runs in; only `request_stop` is for any
-    thread.
+    Its methods are for one event loop, the one that `start` runs in; only `request_stop` and
+    `reopen_logs` are for any thread.
     """
 
     def __init__(
@@ -65,13 +60,14 @@ class Server:
     ) -> None:
         self.config = config or Config()
         self.listeners: list[Listener] = []
+        self.has_signals = False  # whoever runs it has handlers for them
         self.is_importing = False  # the application; the event loop has no say meanwhile
         self._app = app
         self._environ = environ
         self._loop: asyncio.AbstractEventLoop | None = None
         self._context: Context | None = None
         self._lifespan: Lifespan | None = None
-        self._acceptors: list[asyncio.Server] = []
+        self._acceptor: Acceptor | None = None
         self._tick_handle: asyncio.TimerHandle | None = None
         self._stop_requests = 0
         self._stop_requested = asyncio.Event()
@@ -104,15 +100,22 @@ class Server:
             task_context = copy_context()
             context = Context(app, config, loop, parser, task_context, wall=loop.time())
             if config.log.access_log:
-                context.access_log = _open_access_log(config.log.access_log, loop)
+                context.access_log = AccessLog(config.log, loop)
+            context.has_signals = self.has_signals
             self._context = context
             self._lifespan = Lifespan(app, config.process.lifespan, task_context)
             await self._lifespan.startup()
             if isinstance(self._app, str):
                 enable_loggers()  # once more: applications set up logging in their lifespan, too
             context.state = self._lifespan.state
-            for listener in self.listeners:
-                self._acceptors.append(await self._accept(context, listener))
+            self._acceptor = Acceptor(
+                self.listeners,
+                config.bind.backlog,
+                context.admission,
+                context.throttle,
+                partial(Connection, context),
+            )
+            await self._acceptor.start()
         except BaseException:
             if self._context is not None:
                 self._cut_off(self._context)
@@ -134,29 +137,6 @@ class Server:
         enable_loggers()
         return app
 
-    async def _accept(self, context: Context, listener: Listener) -> asyncio.Server:
-        """Begin to accept; on a copy of the socket, so that the listener outlives it."""
-        assert self._loop is not None
-        sock = listener.sock.dup()
-        connection = partial(Connection, context)
-        try:
-            sock.listen(_ACCEPT_AT_ONCE)  # uvloop would only log that it cannot
-            if sock.family == socket.AF_UNIX:
-                acceptor = await self._loop.create_unix_server(
-                    connection, sock=sock, backlog=_ACCEPT_AT_ONCE, **_KEEP_FILE
-                )
-            else:
-                acceptor = await self._loop.create_server(
-                    connection, sock=sock, backlog=_ACCEPT_AT_ONCE
-                )
-            listener.sock.listen(self.config.bind.backlog)
-        except OSError as error:
-            sock.close()
-            raise BindError(
-                f"cannot listen on {listener}: {os.strerror(error.errno or 0)}"
-            ) from None
-        return acceptor
-
     def _tick(self) -> None:
         """Once a second: the clock, the date, what is overdue."""
         context, loop = self._context, self._loop
@@ -166,6 +146,8 @@ class Server:
         context.advance(loop.time())
         sweep(context.now, context.connections)
         sweep(context.now, context.cycles)
+        if self._acceptor is not None:
+            self._acceptor.refresh()
 
     async def serve(self) -> None:
         """Start, serve until `request_stop`, stop."""
@@ -177,7 +159,7 @@ class Server:
                 return
             starting.result()
             for listener in self.listeners:
-                server_log.info("Listening on %s", listener)
+                server_log.log(self._level_of_addresses, "Listening on %s", listener)
             await stopping
         finally:
             stopping.cancel()
@@ -185,6 +167,15 @@ class Server:
             await asyncio.wait({starting})
             if not starting.cancelled() and not starting.exception():
                 await self.stop()
+
+    @property
+    def _level_of_addresses(self) -> int:
+        """Of their lines in the log: where the kernel chose a port, nobody else can tell it."""
+        config = self.config
+        chosen = any(
+            isinstance(each, TcpAddress) and not each.port for each in targets(config.bind)
+        )
+        return logging.WARNING if chosen and config.log.verbosity == 0 else logging.INFO
 
     async def wait_for_stop_request(self) -> None:
         """Wait until `request_stop` is called."""
@@ -196,6 +187,18 @@ class Server:
         # Before the start there is no loop to tell: `start` looks for itself.
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._heed_stop_requests)
+
+    def reopen_logs(self) -> None:
+        """Open the access log's file again, after it was renamed; from any thread.
+
+        If that fails, the log goes on in the old file, says so, and tries again.
+        """
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._reopen_logs)
+
+    def _reopen_logs(self) -> None:
+        if self._context is not None and self._context.access_log is not None:
+            self._context.access_log.reopen()
 
     def _heed_stop_requests(self) -> None:
         if self._stop_requests > 0:
@@ -222,27 +225,23 @@ class Server:
         finally:
             self._cut_off(context)
             try:
-                await _catch_up()
+                await catch_up()
                 await lifespan.shutdown(max(grace, _MIN_SHUTDOWN_SECONDS))
             finally:
                 await self._undo()
 
     def _cut_off(self, context: Context) -> None:
         """Close every connection now; with a reset, so that nothing cut looks complete."""
+        context.admission.lift()
         for connection in list(context.connections):
             connection.abort(reset=True)
 
     async def _stop_accepting(self, context: Context) -> None:
         """Close the listeners, and take in who has been waiting in the accept queue."""
         assert self._loop is not None
-        # asyncio loses whom it has accepted and not connected yet when its server is closed: so it
-        # shall first accept no more.
-        for acceptor in self._acceptors:
-            for sock in acceptor.sockets:
-                self._loop.remove_reader(sock)
-        await _catch_up()
-        for acceptor in self._acceptors:
-            acceptor.close()
+        if self._acceptor is not None:
+            await self._acceptor.stop()
+        context.admission.lift()
         waiting: list[socket.socket] = []
         for listener in self.listeners:
             waiting += listener.take_waiting()
@@ -287,44 +286,31 @@ class Server:
         cycles = list(context.cycles)
         if not cycles:
             return
-        server_log.warning("Cancelling %d requests that are still in progress", len(cycles))
+        server_log.warning("Cancelling requests that are still in progress: %d", len(cycles))
         for cycle in cycles:
             cycle.cancel()
         await self._settle(context, _CANCEL_SECONDS, forced=True)
         if context.cycles:
-            server_log.error("%d requests ignore their cancellation", len(context.cycles))
+            server_log.error("Requests that ignore their cancellation: %d", len(context.cycles))
 
     async def _undo(self) -> None:
         """Let go of everything that `start` made."""
         if self._tick_handle is not None:
             self._tick_handle.cancel()
-        while self._acceptors:
-            self._acceptors.pop().close()
+        acceptor, self._acceptor = self._acceptor, None
+        if acceptor is not None:
+            acceptor.abandon()
         for listener in self.listeners:
             listener.close()
         context, self._context = self._context, None
+        if context is not None:
+            context.throttle.close()
         if context is not None and context.access_log is not None:
             # In a thread: its reader may be slow, and the loop may have other things to do. In one
             # of its own: the loop's may all be stuck in application code.
             with ThreadPoolExecutor(max_workers=1) as executor:
                 closed = executor.submit(context.access_log.close)
                 await asyncio.wrap_future(closed)
-
-
-async def _catch_up() -> None:
-    """Let the loop do what it has put off: tell of the connections that it has accepted, or lost.
-
-    That takes it up to three rounds.
-    """
-    for _ in range(3):
-        await asyncio.sleep(0)
-
-
-def _open_access_log(path: str, loop: asyncio.AbstractEventLoop) -> AccessLog:
-    try:
-        return AccessLog(path, loop)
-    except OSError as error:
-        raise ConfigError(f"--access-log: cannot write {path!r}: {error.strerror}") from None
 
 
 def choose_parser(name: str) -> Parser:

@@ -7,12 +7,14 @@ says what it is.
 
 import contextlib
 import errno
+import fcntl
 import grp
 import os
 import socket
 import stat
 import sys
 import threading
+import time
 from collections.abc import Iterator, MutableMapping
 from typing import Any
 
@@ -24,6 +26,9 @@ from .types import ServerError
 
 # The umask belongs to the whole process, and servers may start in several threads.
 _umask_lock = threading.Lock()
+
+# For other servers that open their sockets in the same directory just now.
+_LOCK_SECONDS = 1.0
 
 # IP_MINTTL in <linux/in.h>, IPV6_MINHOPCOUNT in <linux/in6.h>
 _LEAST_TTL = ((socket.IPPROTO_IP, 21), (socket.IPPROTO_IPV6, 73))
@@ -193,7 +198,12 @@ def _resolve(target: TcpAddress) -> list[tuple[int, tuple[Any, ...]]]:
 def _open_unix(path: str, bind: Bind) -> Listener:
     """A unix socket with the permissions asked for, in place of one that nobody listens on."""
     group = -1 if bind.unix_socket_group is None else _group_id(bind.unix_socket_group)
-    _remove_stale(path)
+    with _locked(os.path.dirname(path) or "."):
+        _remove_stale(path)
+        return _bind_unix(path, bind, group)
+
+
+def _bind_unix(path: str, bind: Bind, group: int) -> Listener:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener = None
     try:
@@ -213,6 +223,34 @@ def _open_unix(path: str, bind: Bind) -> Listener:
         (listener or sock).close()
         raise BindError(f"cannot listen on unix:{path}: {_reason(error)}") from None
     return listener
+
+
+@contextlib.contextmanager
+def _locked(directory: str) -> Iterator[None]:
+    """Keep other servers from taking away, as stale, what is being made in this directory.
+
+    The lock is advisory, and anybody may hold it: without it in time, we go on all the same.
+    """
+    try:
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:  # it is missing, or may not be read, which is no need for a socket
+        yield
+        return
+    try:
+        end = time.monotonic() + _LOCK_SECONDS
+        while not _try_lock(fd) and time.monotonic() < end:
+            time.sleep(0.005)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _try_lock(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _group_id(name: str) -> int:

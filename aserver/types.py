@@ -13,7 +13,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 ASGIApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-Headers = list[tuple[bytes, bytes]]
+Field = tuple[bytes, bytes]
+Headers = list[Field]
 Address = tuple[str, int | None]
 
 

@@ -1,11 +1,16 @@
 """What all tests have in common."""
 
+import asyncio
 import logging
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from aserver.running import new_loop
+from tests.inside import Run, nothing_left, open_files
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
@@ -18,6 +23,22 @@ def loop_name(request: pytest.FixtureRequest) -> str:
 def parser(request: pytest.FixtureRequest) -> str:
     """Each HTTP/1 parser, by its name in `--http`."""
     return str(request.param)
+
+
+@pytest.fixture
+def options(loop_name: str, parser: str) -> dict[str, str]:
+    """An event loop and a parser, for `serve`."""
+    return {"loop": loop_name, "http": parser}
+
+
+@pytest.fixture
+def run_in_loop(loop_name: str) -> Iterator[Run[Any]]:
+    """Run a coroutine in each kind of loop; it leaves no task and no file descriptor behind."""
+    new_loop(loop_name).close()  # uvloop's first opens two files for ever
+    before = open_files()
+    with asyncio.Runner(loop_factory=lambda: new_loop(loop_name)) as runner:
+        yield lambda coroutine: runner.run(nothing_left(coroutine))
+    assert open_files() == before
 
 
 @pytest.fixture

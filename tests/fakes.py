@@ -2,12 +2,14 @@
 
 import asyncio
 import contextvars
+import os
 import socket
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from hypothesis import settings
 
+from aserver.access_format import Exchange
 from aserver.config import Config
 from aserver.connection import Connection
 from aserver.context import Context
@@ -186,14 +188,18 @@ class FakeEngine:
     """An engine, seen from a cycle.
 
     `calls` are what it was told, in order: `("respond", status or None, body, more)`,
-    `("inform", status)`, `("consumed", size)`, `("abort",)`. With `room` False, `respond` asks to
-    wait.
+    `("inform", status)`, `("consumed", size)`, `("abort",)`, `("file", size)`, `("trailers",
+    headers)`. With `room` False, `respond` asks to wait. `file_takes` are the next answers of
+    `send_file`, which cannot do it when there are none; `file_bytes` is what it took.
     """
 
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
         self.heads: list[Head] = []
         self.room = True
+        self.interim: list[Headers] = []
+        self.file_takes: list[int | None] = []
+        self.file_bytes = b""
 
     @property
     def mid_head(self) -> bool:
@@ -202,7 +208,7 @@ class FakeEngine:
     @property
     def responses(self) -> list[tuple[Any, ...]]:
         """What was sent to the client, and how it ended if badly."""
-        return [call for call in self.calls if call[0] in ("respond", "abort")]
+        return [call for call in self.calls if call[0] in ("respond", "abort", "trailers")]
 
     @property
     def credit(self) -> int:
@@ -223,6 +229,21 @@ class FakeEngine:
 
     def inform(self, cycle: object, status: int, headers: Headers) -> None:
         self.calls.append(("inform", status))
+        self.interim.append(headers)
+
+    def trailers(self, cycle: object, headers: Headers) -> None:
+        self.calls.append(("trailers", headers))
+
+    def send_file(self, cycle: object, fd: int, offset: int, count: int) -> int | None:
+        taken = self.file_takes.pop(0) if self.file_takes else None
+        if taken is not None:
+            assert taken <= count
+            self.file_bytes += os.pread(fd, taken, offset)
+        self.calls.append(("file", taken))
+        return taken
+
+    def body_progress(self) -> int | None:
+        raise NotImplementedError
 
     def consumed(self, cycle: object, size: int) -> None:
         self.calls.append(("consumed", size))
@@ -249,11 +270,16 @@ class FakeEngine:
 class FakeLog:
     """An access log."""
 
+    timed = False
+
     def __init__(self) -> None:
         self.lines: list[tuple[str, bytes, int, int]] = []
+        self.received: list[int] = []  # request body, by line
 
-    def http(self, client: object, method: str, target: bytes, status: int, size: int) -> None:
-        self.lines.append((method, target, status, size))
+    def record(self, exchange: Exchange, head: Head) -> None:
+        request = exchange.request
+        self.lines.append((request.method, request.target, head.status, exchange.sent))
+        self.received.append(exchange.received)
 
 
 def new_context(
@@ -348,10 +374,8 @@ class MemoryTransport(asyncio.Transport):
         self._buffer += data
         if self.reads:
             self._flush(len(self._buffer))
-        elif len(self._buffer) > self._high and not self._full:
-            self._full = True
-            assert self._protocol is not None
-            self._protocol.pause_writing()
+        else:
+            self._pause_if_full()
 
     def writelines(self, list_of_data: Any) -> None:
         self.write(b"".join(list_of_data))
@@ -366,6 +390,13 @@ class MemoryTransport(asyncio.Transport):
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         assert high is not None
         self._high = high
+        self._pause_if_full()
+
+    def _pause_if_full(self) -> None:
+        if len(self._buffer) > self._high and not self._full:
+            self._full = True
+            assert self._protocol is not None
+            self._protocol.pause_writing()
 
     def get_write_buffer_size(self) -> int:
         return len(self._buffer)

@@ -5,9 +5,9 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from aserver.config import Limits
 from aserver.context import Context
 from aserver.http_cycle import HttpCycle
-from aserver.config import Limits
 from aserver.types import Parser, Receive, Request, Scope, Send
 from tests.fakes import (
     PARSERS,
@@ -42,6 +42,7 @@ class CycleStage:
         method: str = "GET",
         size: int | None = 0,
         expects_continue: bool = False,
+        accepts_trailers: bool = False,
         context: Context | None = None,
         **options: Any,
     ) -> None:
@@ -50,7 +51,15 @@ class CycleStage:
         self.log = FakeLog()
         self.context.access_log = self.log  # type: ignore[assignment]
         self.engine = FakeEngine()
-        request = Request(method, b"/path", "1.1", [], size, True, expects_continue)
+        request = Request(
+            method,
+            b"/path",
+            "1.1",
+            [],
+            size,
+            expects_continue=expects_continue,
+            accepts_trailers=accepts_trailers,
+        )
         scope: Scope = {"type": "http", "path": "/path"}
         self.cycle = HttpCycle(self.context, self.engine, request, scope, ("192.0.2.2", 50000))
 

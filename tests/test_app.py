@@ -136,6 +136,40 @@ def test_a_factory_that_fails(write: Write, text: str, message: str, details: st
     assert details in error.details
 
 
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        (
+            "def app(environ, start_response): ...",
+            "'site_wsgi:app' is no ASGI application: it takes (environ, start_response), not "
+            "(scope, receive, send); is it a WSGI application? The ASGI one may be 'site_asgi:app'",
+        ),
+        (
+            "class Handler:\n    def __call__(self, environ, start_response): ...\napp = Handler()",
+            "'site_wsgi:app' is no ASGI application: it takes (environ, start_response)",
+        ),
+        ("def app(): ...", "it takes (), not (scope, receive, send); is it a factory? (--factory)"),
+        ("def app(scope): ...", "it takes (scope), not (scope, receive, send)"),
+    ],
+)
+def test_callable_that_is_no_application(write: Write, text: str, hint: str) -> None:
+    write("site_wsgi.py", text)
+    assert hint in str(refused("site_wsgi:app"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def app(*arguments): ...",
+        "class app:\n    def __init__(self, scope, receive, send): ...",
+        "app = type",  # says nothing about what it takes
+    ],
+)
+def test_callable_that_may_be_an_application(write: Write, text: str) -> None:
+    write("site_a.py", text)
+    assert callable(load_app("site_a:app"))
+
+
 def test_ctrl_c_is_not_the_applications_failure(write: Write) -> None:
     write("site_a.py", "raise KeyboardInterrupt")
     with pytest.raises(KeyboardInterrupt):

@@ -6,16 +6,17 @@ import re
 import socket
 import struct
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from aserver import connection, http_cycle
-from aserver.connection import Connection
 from aserver.config import Limits
+from aserver.connection import Connection
 from aserver.limits import DRAIN_BYTES, HALF_CLOSE_SECONDS
 from aserver.types import ClientDisconnected, Receive, Scope, Send
 from tests.fakes import Client, EagerTask, FakeSocket, MemoryTransport, body, rounds, start
-from tests.stage import GET, MORE, OLD, POST_5, Stage, stream_to_nobody
+from tests.stage import GET, MORE, OLD, POST_5, Call, Stage, stream_to_nobody
 
 pytestmark = pytest.mark.asyncio
 
@@ -111,6 +112,17 @@ async def test_client_closes() -> None:
     assert received(client) == BYE
     assert client.closed()
     assert not stage.context.connections
+
+
+async def test_refusals_without_end_do_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    stage = Stage()
+    for _ in range(100):
+        stage.connect().send(b"GET / HTTP/2.0\r\n\r\n")
+    assert len(caplog.messages) == 5
+    stage.clock.run(60)
+    assert len(caplog.messages) == 6
+    assert caplog.messages[-1].startswith("95 more in 60 seconds that are not shown, the last: Ref")
 
 
 async def test_refusal(caplog: pytest.LogCaptureFixture) -> None:
@@ -262,15 +274,172 @@ async def test_application_may_take_its_time() -> None:
     await call.end()
 
 
-async def test_body_may_take_its_time() -> None:
+async def test_first_byte_of_a_connection_and_first_of_a_head(empty_kernel: FakeSocket) -> None:
+    """Two deadlines; the second begins with the first byte, line ends before a head are none."""
+    stage = Stage(first_byte_timeout=3, header_timeout=7)
+    silent, begun = stage.connect(empty_kernel), stage.connect(empty_kernel)
+    stage.clock.run(2)
+    begun.send(GET[:1])
+    stage.clock.tick()
+    assert silent.closed()
+    assert silent.received() == b""
+    stage.clock.run(5)
+    assert not begun.transport.received
+    stage.clock.tick()
+    assert received(begun) == TIMEOUT
+
+
+async def test_line_end_between_requests_is_no_head(empty_kernel: FakeSocket) -> None:
     stage = Stage()
+    client = stage.connect(empty_kernel)
+    await (await stage.call(client)).answer()
+    received(client)
+    client.send(b"\r\n")
+    assert phase(client) == "IDLE"
+    stage.clock.run(75)
+    assert client.closed()
+    assert received(client) == b""
+
+
+# A body that comes slowly, or not at all
+
+SLOW = (
+    b"HTTP/1.1 408 Request Timeout\r\ndate: now\r\nserver: aserver\r\n"
+    b"content-type: text/plain; charset=utf-8\r\ncontent-length: 63\r\n"
+    b"connection: close\r\n\r\n"
+    b"the request body does not arrive fast enough (--min-body-rate)\n"
+)
+MIB = 1 << 20
+UPLOAD = POST_5.replace(b" 5", b" %d" % MIB)
+
+
+async def drink(call: Call) -> int:
+    """An application that takes the body as it comes; returns how much there was."""
+    size, more = 0, True
+    while more:
+        message = await call.receive()
+        size += len(message.get("body", b""))
+        more = message.get("more_body", False)
+    return size
+
+
+async def test_upload_of_a_mebibyte_a_minute() -> None:
+    stage = Stage()
+    client = stage.connect()
+    call = await stage.call(client, UPLOAD)
+    drinking = asyncio.ensure_future(drink(call))
+    for _ in range(64):
+        client.send(bytes(MIB // 64))
+        await rounds(2)
+        stage.clock.tick()
+    assert await drinking == MIB
+    await call.answer()
+    assert received(client) == HELLO
+    assert phase(client) == "IDLE"
+
+
+@pytest.mark.parametrize("before", [0, 100_000])
+async def test_upload_that_stops(before: int, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    stage = Stage()
+    client = stage.connect()
+    call = await stage.call(client, UPLOAD)
+    drinking = asyncio.ensure_future(drink(call))
+    for _ in range(before // 50_000):
+        client.send(bytes(50_000))
+        await rounds(2)
+    stage.clock.run(19)
+    assert not client.transport.received
+    stage.clock.run(21)
+    assert received(client) == SLOW
+    assert any("--min-body-rate" in message for message in caplog.messages)
+    assert await drinking == before
+    await call.end()
+
+
+async def test_upload_that_drips() -> None:
+    """Slower than the least rate: each byte helps for nothing."""
+    stage = Stage()
+    client = stage.connect()
+    call = await stage.call(client, POST_5.replace(b" 5", b" 5000"))
+    drinking = asyncio.ensure_future(drink(call))
+    for _ in range(20):
+        client.send(b"x")
+        await rounds(2)
+        stage.clock.tick()
+    assert received(client) == SLOW
+    await drinking
+    await call.end()
+
+
+@pytest.mark.parametrize("options", [{"body_timeout": 0}, {"min_body_rate": 0}])
+async def test_body_that_may_take_its_time(options: dict[str, Any]) -> None:
+    stage = Stage(**options)
     client = stage.connect()
     call = await stage.call(client, POST_5)
     for byte in b"hello":
-        assert stage.clock.run(100) == 0
+        assert stage.clock.run(1000) == 0
         client.send(bytes([byte]))
     await call.answer()
     assert received(client) == HELLO
+
+
+async def test_application_that_does_not_take_the_body() -> None:
+    """The client is not to blame: nothing is read from it meanwhile."""
+    stage = Stage()
+    client = stage.connect()
+    call = await stage.call(client, UPLOAD)
+    client.send(bytes(100_000))
+    with pytest.raises(AssertionError, match="does not read now"):
+        client.send(b"")
+    stage.clock.run(1000)
+    assert not client.transport.received
+    assert len((await call.receive())["body"]) == 100_000
+    client.send(bytes(10))
+    stage.clock.run(19)  # its time begins now
+    assert not client.transport.received
+    stage.clock.run(21)
+    assert received(client) == SLOW
+    await call.end()
+
+
+async def test_body_that_came_with_its_head_has_no_rate() -> None:
+    stage = Stage()
+    client = stage.connect()
+    call = await stage.call(client, POST_5 + b"hello")
+    stage.clock.run(1000)
+    await call.answer()
+    assert received(client) == HELLO
+
+
+async def test_body_that_waits_for_100_continue() -> None:
+    stage = Stage()
+    client = stage.connect()
+    request = POST_5.replace(b"Host", b"Expect: 100-continue\r\nHost")
+    call = await stage.call(client, request)
+    stage.clock.run(1000)
+    assert not client.transport.received
+    receiving = asyncio.ensure_future(call.receive())
+    await rounds()
+    assert client.received() == b"HTTP/1.1 100 Continue\r\n\r\n"
+    client.send(b"hello")
+    await receiving
+    await call.answer()
+    assert received(client) == HELLO
+
+
+async def test_stalled_server_does_not_count_against_an_upload() -> None:
+    stage = Stage()
+    client = stage.connect()
+    call = await stage.call(client, UPLOAD)
+    stage.clock.tick(3600)
+    stage.clock.run(17)
+    assert not client.transport.received
+    client.send(bytes(50_000))
+    stage.clock.run(10)
+    assert not client.transport.received
+    client.vanish()
+    await call.end()
 
 
 async def test_rest_of_a_request_that_does_not_come() -> None:
@@ -376,8 +545,8 @@ async def test_peer_that_reads_slowly() -> None:
         assert not client.closed()
     client.transport.take(MORE)
     await sending
-    assert phase(client) == "ACTIVE"
-    assert stage.clock.run(1000) == 0
+    assert phase(client) == "BODY"  # for want of knowing better
+    stage.clock.run(1000)
     client.transport.take(MORE)
     await call.send(body())
     await call.end()
@@ -958,7 +1127,7 @@ async def test_repr() -> None:
     client = stage.connect()
     call = await stage.call(client)
     assert repr(client.connection) == (
-        "<Connection 192.0.2.2:50000 ACTIVE <H1 reading=HEAD writing=AWAITED waiting=0>>"
+        "<Connection 192.0.2.2:50000 ACTIVE <H1 reading=HELD writing=AWAITED held=0>>"
     )
     client.vanish()
     await rounds()

@@ -97,6 +97,8 @@ async def test_deadlines_by_phase() -> None:
         nothing,
         keep_alive=1,
         header_timeout=2,
+        first_byte_timeout=6,
+        body_timeout=7,
         write_timeout=3,
         http_timeout=4,
         application_close_timeout=5,
@@ -104,7 +106,10 @@ async def test_deadlines_by_phase() -> None:
     )
     assert len(context.seconds) == len(Phase)
     assert context.seconds[Phase.IDLE] == 1
-    assert context.seconds[Phase.HEAD] == context.seconds[Phase.NEW] == 2
+    assert context.seconds[Phase.HEAD] == 2
+    assert context.seconds[Phase.NEW] == 6
+    assert context.seconds[Phase.BODY] == 7
+    assert context.body_bytes == 7 * 256
     assert context.seconds[Phase.ACTIVE] == inf
     assert context.seconds[Phase.WRITING] == context.seconds[Phase.CLOSING] == 3
     assert (context.response_seconds, context.close_seconds) == (4, 5)
@@ -116,6 +121,8 @@ async def test_zero_is_no_deadline() -> None:
         nothing,
         keep_alive=0,
         header_timeout=0,
+        first_byte_timeout=0,
+        body_timeout=0,
         write_timeout=0,
         http_timeout=0,
         application_close_timeout=0,

@@ -5,6 +5,7 @@ another comment, or with a known head, is compared with the code that it speaks 
 """
 
 import ast
+import json
 import re
 import runpy
 import signal
@@ -21,6 +22,7 @@ import pytest
 
 import aserver
 from aserver import limits, types
+from aserver.access_format import ATOMS, FORMATS, JSON
 from aserver.cli import EXIT_CODES
 from aserver.config import DECLARATIONS
 from aserver.options import build_parser, load
@@ -196,11 +198,25 @@ def test_examples_of_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_default_deadlines() -> None:
     rows = table(text_of("topics", "limits.md"), "what is waited for", "option", "default", "then")
-    by_flag = {d.option.long: d.default for d in DECLARATIONS.values() if d.section == "limits"}
+    limiting = [each for each in DECLARATIONS.values() if each.section == "limits"]
+    by_flag = {each.option.long: each.default for each in limiting if each.option.unit == "seconds"}
     described = {codes(option)[-1]: default for _, option, default, _ in rows}
     assert described == {
         flag: f"{default:g} s" if default else "none" for flag, default in by_flag.items()
     }
+
+
+def test_every_limit_is_described() -> None:
+    page = text_of("topics", "limits.md")
+    flags = {each.option.long for each in DECLARATIONS.values() if each.section == "limits"}
+    assert flags <= {code.split()[0] for code in codes(page)}
+
+
+def test_default_sizes() -> None:
+    rows = table(text_of("topics", "limits.md"), "size of", "option", "default", "then")
+    by_flag = {f"--{name.replace('_', '-')}": each.default for name, each in DECLARATIONS.items()}
+    for _, option, default, _ in rows:
+        assert by_flag[codes(option)[0]] == int(default.replace(" ", "")), option
 
 
 def test_fixed_numbers() -> None:
@@ -208,6 +224,30 @@ def test_fixed_numbers() -> None:
     assert rows
     for constant, value, _ in rows:
         assert getattr(limits, constant.strip("`")) == float(value)
+
+
+def test_access_log_formats() -> None:
+    page = text_of("reference", "access-log.md")
+    names = {row[0].strip("`"): row[1].strip("`") for row in table(page, "name", "line")}
+    assert names.pop("json")
+    assert names == FORMATS
+    (atoms,) = (rows[1:] for rows in tables(page) if rows[0] == ["atom", ""])
+    described = {atom for row in atoms for atom in re.findall(r"%\((\w+)\)s", row[0])}
+    assert described == ATOMS.keys()
+    line = re.search(r"^    ({.*})$", page, re.MULTILINE)
+    assert line is not None
+    assert list(json.loads(line[1])) == list(JSON)
+
+
+@pytest.mark.parametrize("file", ["logging.toml", "logging.ini"])
+def test_configurations_of_logging(file: str, tmp_path: Path) -> None:
+    write_files(DOCS / "howto" / "logging.md", tmp_path)
+    code = (
+        "import logging, sys; from aserver.config import Log; from aserver import logs; "
+        "logs.set_up_logging(Log(log_config=sys.argv[1])); logs.server_log.info('Hello')"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code, file], cwd=tmp_path, check=True)
+    assert "aserver.server INFO Hello" in (tmp_path / "mysite.log").read_text()
 
 
 def test_scope() -> None:
@@ -225,9 +265,12 @@ def test_scope() -> None:
     with serve(application) as server:
         get(server.url)
     (scope,) = scopes
+    page = text_of("reference", "asgi.md")
+    extensions = table(section(page, "Extensions"), "extension", "HTTP/1.1", "HTTP/1.0", "")
+    working = {row[0].strip("`") for row in extensions if row[1] == "yes"}
+    assert working == scope["extensions"].keys()
     assert {key.strip("`") for key, _ in rows} == scope.keys()
     assert ast.literal_eval(codes(dict(rows)["`asgi`"])[0]) == scope["asgi"]
-    assert scope["extensions"] == {}
 
 
 def test_public_names() -> None:

@@ -29,6 +29,7 @@ SIGNATURES = {
 
 MEMBERS = {
     aserver.Server: {
+        "reopen_logs": "(self)",
         "request_stop": "(self)",
         "serve": "(self)",
         "sockets": "",

@@ -231,7 +231,7 @@ async def test_wrong_length_is_a_500_and_logged_once(caplog: pytest.LogCaptureFi
     await stage.run()
     assert stage.engine.calls == [("respond", 500, b"Internal Server Error", False)]
     (record,) = caplog.records
-    assert "Exception in the application" in record.message
+    assert "exception in the application" in record.message
     assert "1 bytes longer than its content-length" in str(record.exc_info)
 
 

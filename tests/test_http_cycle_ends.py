@@ -114,7 +114,7 @@ async def test_failure_before_the_head(
     (record,) = caplog.records
     assert record.name == "aserver.app"
     assert record.levelno == logging.ERROR
-    assert record.message.startswith("Exception in the application: <HttpCycle GET b'/path'")
+    assert record.message == "GET /path from 192.0.2.2:50000: exception in the application"
     assert record.exc_info
     assert record.exc_info[1] is FAILURES[failure]
 
@@ -142,6 +142,20 @@ async def test_keyboard_interrupt_is_not_the_applications() -> None:
     with pytest.raises(KeyboardInterrupt):
         running.send(None)
     assert stage.engine.calls == []
+
+
+async def test_keyboard_interrupt_where_signals_have_handlers(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Then it is the application's own, a failure like any other."""
+    error = KeyboardInterrupt()
+    stage = CycleStage(failing(error))
+    stage.context.has_signals = True
+    await stage.run()
+    assert stage.engine.responses == PLAIN_500
+    (record,) = caplog.records
+    assert record.exc_info
+    assert record.exc_info[1] is error
 
 
 async def test_loop_that_is_closed_under_the_application(caplog: pytest.LogCaptureFixture) -> None:
@@ -178,7 +192,9 @@ async def test_return_without_a_response(
     await stage.run()
     assert stage.engine.responses == calls
     (record,) = caplog.records
-    assert record.message.startswith("The application returned without completing its response")
+    assert record.message.startswith(
+        "GET /path from 192.0.2.2:50000: the application returned without completing its response ("
+    )
 
 
 async def test_head_request_that_fails() -> None:
@@ -468,7 +484,7 @@ async def test_application_that_goes_on_without_its_client(
     assert stage.clock.tick() == 1
     await stage.end()
     (message,) = caplog.messages
-    assert message.startswith("Cancelled the application")
+    assert message.startswith("GET /path from 192.0.2.2:50000: cancelled the application")
     assert "--application-close-timeout" in message
     assert stage.engine.responses == (
         [] if lost else [("respond", 503, b"Service Unavailable", False)]
@@ -511,7 +527,8 @@ async def test_cancel(
     stage.cycle.cancel()
     await stage.end()
     assert stage.engine.responses == calls
-    assert caplog.records == []
+    said = ["GET /path from 192.0.2.2:50000: cancelled, answered 503"]
+    assert caplog.messages == (said if stage.log.lines[0][2] == 503 else [])
 
 
 async def test_cancel_of_a_request_that_waits_for_its_turn() -> None:
@@ -527,7 +544,7 @@ async def test_cancel_before_the_first_step(caplog: pytest.LogCaptureFixture) ->
     stage.cycle.start()
     stage.cycle.cancel()
     await stage.end()
-    assert caplog.records == []
+    assert caplog.messages == ["GET /path from 192.0.2.2:50000: cancelled, answered 503"]
     assert stage.engine.responses == [("respond", 503, b"Service Unavailable", False)]
 
 

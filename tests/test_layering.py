@@ -14,10 +14,13 @@ TESTS = Path(__file__).resolve().parent
 # A module imports from the rows above its own only; the engines also from each other.
 LAYERS = [
     {"types", "declarations"},
-    {"config"},
-    {"limits", "logs", "addresses", "waiting"},
+    {"config", "escaping"},
+    {"logs", "addresses", "waiting", "throttle", "access_format", "http_states"},
+    {"limits", "log_outputs"},
+    {"access_log", "admission"},
     {"engines"},
-    {"context", "scope", "app", "lifespan", "sockets"},
+    {"context", "scope", "app", "lifespan", "sockets", "http_messages", "sendfile"},
+    {"file_response", "accepting"},
     {"http_cycle"},
     {"connection"},
     {"server"},

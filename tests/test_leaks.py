@@ -3,16 +3,20 @@
 import asyncio
 import gc
 import logging
+import socket
+import tempfile
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
 import pytest
 
 from aserver.connection import Connection
+from aserver.engines.chunked import ChunkedBody
 from aserver.engines.h1 import H1
 from aserver.engines.h1_reader import RequestReader
 from aserver.engines.heads import HeadMemory
 from aserver.http_cycle import HttpCycle
+from aserver.sendfile import FileSender
 from aserver.types import Receive, Request, Scope, Send
 from tests.fakes import PARSERS, Client, body, new_context, rounds, start
 from tests.stage import GET, MORE, OLD, POST_5, Stage, stream_to_nobody
@@ -20,7 +24,7 @@ from tests.stage import GET, MORE, OLD, POST_5, Stage, stream_to_nobody
 pytestmark = pytest.mark.asyncio
 
 
-KINDS = (Connection, H1, RequestReader, HeadMemory, HttpCycle, Request)
+KINDS = (Connection, H1, RequestReader, ChunkedBody, HeadMemory, HttpCycle, Request, FileSender)
 
 
 def alive() -> Counter[str]:
@@ -107,6 +111,26 @@ async def ends_in_a_stream(stage: Stage, client: Client) -> None:
     call.error = None
 
 
+async def ends_in_a_file(stage: Stage, client: Client) -> None:
+    call = await stage.call(client)
+    await call.send(start())
+    ours, theirs = socket.socketpair()
+    with ours, theirs, tempfile.TemporaryFile() as file:
+        ours.setblocking(False)
+        client.transport.get_extra_info("socket").sock = ours
+        file.truncate(1 << 22)
+        message = {"type": "http.response.zerocopysend", "file": file}
+        sending = asyncio.ensure_future(call.send(message))
+        await rounds()
+        assert client.connection.phase.name == "WRITING"
+        client.vanish()
+        await asyncio.wait([sending])
+    error = sending.exception()
+    assert error is not None
+    await call.end(error.with_traceback(None))
+    call.error = None
+
+
 async def ends_by_failure(stage: Stage, client: Client) -> None:
     call = await stage.call(client)
     await call.end(ZeroDivisionError())
@@ -161,6 +185,161 @@ async def ends_half_closed(stage: Stage, client: Client) -> None:
     call = await stage.call(client)
     client.send_eof()
     await call.answer()
+
+
+CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+async def ends_in_a_chunk(stage: Stage, client: Client) -> None:
+    call = await stage.call(client, CHUNKED + b"5\r\nhe")
+    client.vanish()
+    await rounds(3)
+    await call.end()
+
+
+async def ends_in_trailers(stage: Stage, client: Client) -> None:
+    call = await stage.call(client, CHUNKED + b"0\r\nX: y\r\n")
+    client.send_eof()
+    await rounds(3)
+    await call.end()
+
+
+async def ends_by_refused_trailers(stage: Stage, client: Client) -> None:
+    call = await stage.call(client, CHUNKED + b"0\r\nHost: b\r\n\r\n")
+    client.send_eof()
+    await call.end()
+
+
+async def ends_behind_a_chunked_body(stage: Stage, client: Client) -> None:
+    call = await stage.call(client, CHUNKED + b"2\r\nhi\r\n0\r\n\r\n")
+    await call.answer()
+    client.vanish()
+
+
+async def ends_by_a_broken_body_in_the_response(stage: Stage, client: Client) -> None:
+    call = await stage.call(client, CHUNKED)
+    await call.stream(b"a")
+    client.send(b"?\r\n")
+    await call.end()
+
+
+async def ends_by_a_broken_body_that_nobody_wants(stage: Stage, client: Client) -> None:
+    await (await stage.call(client, CHUNKED)).answer()
+    client.send(b"?\r\n")
+    client.send_eof()
+
+
+async def ends_while_a_body_is_discarded(stage: Stage, client: Client) -> None:
+    await (await stage.call(client, CHUNKED + b"5\r\nhe")).answer()
+    client.vanish()
+
+
+async def ends_by_too_much_to_discard(stage: Stage, client: Client) -> None:
+    await (await stage.call(client, CHUNKED)).answer()
+    client.send(b"20000\r\n" + bytes(0x20000))
+    stage.clock.run(3)
+
+
+async def ends_by_too_large_a_body(stage: Stage, client: Client) -> None:
+    client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 999999999999\r\n\r\n")
+    client.send_eof()
+
+
+async def ends_with_a_body_unread(stage: Stage, client: Client) -> None:
+    call = await stage.call(client, POST_5.replace(b" 5", b" 100000") + bytes(99_999))
+    assert not client.transport.reading
+    client.vanish()
+    await rounds(3)
+    await call.end()
+
+
+async def ends_with_much_behind(stage: Stage, client: Client) -> None:
+    call = await stage.call(client, GET + bytes(99_999))
+    assert not client.transport.reading
+    await call.answer()
+    stage.clock.run(3)
+
+
+async def ends_with_more_behind_a_close(stage: Stage, client: Client) -> None:
+    await (await stage.call(client, OLD + GET)).answer()
+    stage.clock.run(3)
+
+
+async def ends_between_responses_that_are_not_read(stage: Stage, client: Client) -> None:
+    call = await stage.call(client, GET + GET)
+    client.transport.reads = False
+    await call.answer(bytes(MORE))
+    assert len(stage.calls) == 1
+    client.vanish()
+
+
+async def ends_by_draining(stage: Stage, client: Client) -> None:
+    call = await stage.call(client, GET + GET)
+    client.connection.drain()
+    await call.answer()
+    await rounds(3)
+    await stage.calls[-1].answer()
+
+
+async def ends_by_draining_in_a_body(stage: Stage, client: Client) -> None:
+    call = await stage.call(client, POST_5 + b"he")
+    client.connection.drain()
+    await call.answer()
+    stage.clock.run(3)
+
+
+async def ends_by_draining_while_idle(stage: Stage, client: Client) -> None:
+    await (await stage.call(client)).answer()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        client.transport.get_extra_info("socket").sock = ours
+        client.connection.drain()
+
+
+async def ends_half_closed_behind_several(stage: Stage, client: Client) -> None:
+    call = await stage.call(client, GET + GET + GET[:9])
+    client.send_eof()
+    await call.answer()
+    await rounds(3)
+    await stage.calls[-1].answer()
+
+
+async def ends_hung_up(stage: Stage, client: Client) -> None:
+    call = await stage.call(client)
+    client.send_eof()
+    stage.clock.run(2)
+    assert (await call.receive())["type"] == "http.request"
+    assert (await call.receive())["type"] == "http.disconnect"
+    await call.end()
+    stage.clock.run(60)
+
+
+async def ends_in_an_old_stream(stage: Stage, client: Client) -> None:
+    call = await stage.call(client, OLD)
+    await call.stream(b"a")
+    client.send_eof()
+    await rounds(3)
+    await call.end()
+
+
+async def ends_expecting(stage: Stage, client: Client) -> None:
+    request = POST_5.replace(b"Host: a", b"Host: a\r\nExpect: 100-continue")
+    await (await stage.call(client, request)).answer()
+    stage.clock.run(3)
+
+
+async def ends_aborted_by_the_server(stage: Stage, client: Client) -> None:
+    call = await stage.call(client)
+    await call.stream(b"a")
+    client.connection.abort()
+    await rounds(3)
+    await call.end()
+
+
+async def ends_with_known_heads(stage: Stage, client: Client) -> None:
+    for number in range(4):
+        await (await stage.call(client, GET[:-2] + b"X: %d\r\n\r\n" % number)).answer()
+    client.send_eof()
 
 
 async def ends_upgraded(stage: Stage, client: Client) -> None:

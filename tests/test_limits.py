@@ -4,12 +4,12 @@ from math import inf
 
 import pytest
 
-from aserver.limits import Clock, Phase, seconds_or_never, sweep
+from aserver.limits import Clock, Phase, or_unlimited, sweep
 
 
-@pytest.mark.parametrize(("option", "seconds"), [(0, inf), (None, inf), (0.0, inf), (1.5, 1.5)])
-def test_seconds_or_never(option: float | None, seconds: float) -> None:
-    assert seconds_or_never(option) == seconds
+@pytest.mark.parametrize(("option", "seconds"), [(0, inf), (0.0, inf), (1.5, 1.5)])
+def test_or_unlimited(option: float, seconds: float) -> None:
+    assert or_unlimited(option) == seconds
 
 
 def test_clock_starts_at_zero() -> None:
@@ -73,6 +73,24 @@ def test_sweep_of_a_set_that_changes() -> None:
     things.update(Leaver(1.0) for _ in range(10))
     assert sweep(1.0, things) == 10
     assert not things
+
+
+def test_one_that_fails_does_not_shield_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(Thing):
+        def expire(self) -> None:
+            super().expire()
+            raise ZeroDivisionError("a bug")
+
+    broken = Broken(1.0)
+    things = [Thing(1.0), broken, Thing(1.0)]
+    assert sweep(1.0, things) == 3
+    assert [thing.expired for thing in things] == [1, 1, 1]
+    (record,) = caplog.records
+    assert record.levelname == "ERROR"
+    assert record.exc_info is not None
+    assert isinstance(record.exc_info[1], ZeroDivisionError)
+    assert sweep(2.0, things) == 0, "it is not tried every second"
+    assert sweep(61.0, things) == 1
 
 
 def test_phases_index_the_seconds() -> None:

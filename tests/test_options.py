@@ -351,3 +351,19 @@ def test_a_files_name_does_not_break_the_printed_configuration(tmp_path: Path) -
     file.write_text("[bind]\nport = 1")
     printed = to_toml(load(["-c", str(file)], {}))
     assert tomllib.loads(printed)["bind"]["port"] == 1
+
+
+@pytest.mark.parametrize(
+    ("argv", "flag"),
+    [
+        (["-u", "a", "--unix-socket", "b"], "-u/--unix-socket"),
+        (["--fd", "3", "--fd", "4"], "--fd"),
+    ],
+)
+def test_an_address_given_twice_is_a_mistake(argv: list[str], flag: str) -> None:
+    with pytest.raises(ConfigError, match=f"argument {flag}: given twice"):
+        load(argv, {})
+
+
+def test_of_other_options_the_last_one_wins() -> None:
+    assert load(["--keep-alive", "1", "--keep-alive", "2"], {}).config.limits.keep_alive == 2

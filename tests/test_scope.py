@@ -7,6 +7,11 @@ import pytest
 from aserver.scope import Facts, http_scope
 from aserver.types import Request
 
+EXTENSIONS: dict[str, Any] = {
+    "http.response.pathsend": {},
+    "http.response.zerocopysend": {},
+    "http.response.early_hint": {},
+}
 FACTS = Facts("http", ("192.0.2.2", 50000), ("192.0.2.1", 80), "")
 
 
@@ -29,7 +34,7 @@ def test_scope() -> None:
         "headers": [(b"host", b"a"), (b"x", b"1"), (b"x", b"2")],
         "client": ("192.0.2.2", 50000),
         "server": ("192.0.2.1", 80),
-        "extensions": {},
+        "extensions": EXTENSIONS,
     }
 
 
@@ -119,4 +124,30 @@ def test_no_mutation_reaches_another_scope() -> None:
     first.clear()
     assert scope_of(state=state) == {**scope_of(), "state": {"a": 1}}
     assert scope_of()["asgi"] == {"version": "3.0", "spec_version": "2.5"}
-    assert scope_of()["extensions"] == {}
+    assert scope_of()["extensions"] == EXTENSIONS
+
+
+@pytest.mark.parametrize(
+    ("version", "accepts_trailers", "expected"),
+    [
+        ("1.0", False, {"http.response.pathsend", "http.response.zerocopysend"}),
+        ("1.1", False, {*EXTENSIONS}),
+        ("1.1", True, {*EXTENSIONS, "http.response.trailers"}),
+        ("2", False, {*EXTENSIONS}),
+        ("2", True, {*EXTENSIONS, "http.response.trailers"}),
+    ],
+)
+def test_extensions(version: str, accepts_trailers: bool, expected: set[str]) -> None:
+    """What is advertised works; what would not, is not."""
+    request = Request("GET", b"/", version, [], accepts_trailers=accepts_trailers)
+    extensions = http_scope(request, FACTS, None)["extensions"]
+    assert set(extensions) == expected
+    assert all(value == {} for value in extensions.values())
+
+
+def test_extensions_are_made_anew() -> None:
+    first = scope_of()["extensions"]
+    for value in first.values():
+        value["x"] = "y"
+    first.clear()
+    assert scope_of()["extensions"] == EXTENSIONS

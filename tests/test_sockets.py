@@ -17,6 +17,7 @@ from aserver import addresses, sockets
 from aserver.config import DEFAULT_HOST, DEFAULT_PORT, Bind
 from aserver.declarations import ConfigError
 from aserver.sockets import BindError, Listener, NoSocketError, open_listeners
+from tests.processes import in_threads
 
 
 def has_ipv6() -> bool:
@@ -635,3 +636,37 @@ def test_nothing_is_left_open_when_one_fails(open_all: Open, path: str) -> None:
         assert not os.path.exists(path)
         with socket.socket() as sock:
             sock.bind(("127.0.0.2", port))  # without SO_REUSEADDR: nobody has it
+
+
+def test_of_servers_that_find_one_stale_socket_exactly_one_gets_the_name(tmp_path: Path) -> None:
+    path = str(tmp_path / "socket")
+    for _ in range(20):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        with socket.socket(socket.AF_UNIX) as stale:
+            stale.bind(path)
+        opened: list[Listener] = []
+        refused: list[BindError] = []
+
+        def open_one(opened: list[Listener] = opened, refused: list[BindError] = refused) -> None:
+            try:
+                opened.extend(open_listeners(Bind(unix_socket=path)))
+            except BindError as error:
+                refused.append(error)
+
+        with in_threads(*[open_one] * 8):
+            pass
+        (listener,) = opened
+        assert len(refused) == 7
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(path)
+        listener.close()
+
+
+def test_lock_that_somebody_keeps_is_not_waited_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sockets, "_LOCK_SECONDS", 0.02)
+    with sockets._locked(str(tmp_path)):
+        (listener,) = open_listeners(Bind(unix_socket=str(tmp_path / "socket")))
+        listener.close()

@@ -8,16 +8,18 @@ import re
 from enum import Enum
 
 from ..limits import MAX_CHUNK_EXTENSIONS, RequestLimits
-from ..types import Parser, ProtocolError
-from .grammar import check_field_lines, check_unfinished_fields
+from ..types import ProtocolError
+from .grammar import check_field_lines, check_unfinished_fields, split_fields
 from .guard import body_too_large
 
 # Fewer digits than 64 bits have, however signed.
-_SIZE = rb"([0-9A-Fa-f]{1,15}+)"
+_MAX_SIZE_DIGITS = 15
+_SIZE = rb"([0-9A-Fa-f]{1,%d}+)" % _MAX_SIZE_DIGITS
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _QUOTED = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*+"'
 # RFC 9112 section 7.1.1, with the bad white space that it asks recipients to take.
 _EXTENSION = rb"[ \t]*;[ \t]*%b(?:[ \t]*=[ \t]*(?:%b|%b))?" % (_TOKEN, _TOKEN, _QUOTED)
+_MAX_SIZE_LINE = _MAX_SIZE_DIGITS + MAX_CHUNK_EXTENSIONS + 2
 _is_size_line = re.compile(rb"%b((?:%b)*)\r\n" % (_SIZE, _EXTENSION)).fullmatch
 
 # RFC 9110 section 6.5.1: what frames or routes a message, says who sends it, or what its content
@@ -64,14 +66,14 @@ SIZE, DATA, DATA_END, TRAILERS, COMPLETE = Decoding
 class ChunkedBody:
     """One request body."""
 
-    __slots__ = ("_extensions", "_left", "_limits", "_parse", "_size", "state")
+    __slots__ = ("_extensions", "_left", "_limits", "_scanned", "_size", "state")
 
-    def __init__(self, limits: RequestLimits, parse: Parser) -> None:
+    def __init__(self, limits: RequestLimits) -> None:
         self._limits = limits
-        self._parse = parse
         self._left = 0  # of the chunk at hand
         self._size = 0  # of all chunks so far
         self._extensions = 0
+        self._scanned = 0  # of trailers that are not complete
         self.state = SIZE
 
     def decode(self, held: bytearray) -> bytes:
@@ -81,8 +83,13 @@ class ChunkedBody:
             ProtocolError: It is not chunked, or breaks a limit.
         """
         pieces: list[bytes] = []
-        while held and self._step(held, pieces):
-            pass
+        try:
+            while held and self._step(held, pieces):
+                pass
+        except ProtocolError:
+            if not pieces:
+                raise
+            # First what came before it; asked again, it is raised again.
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _step(self, held: bytearray, pieces: list[bytes]) -> bool:
@@ -97,7 +104,9 @@ class ChunkedBody:
 
     def _take_size(self, held: bytearray) -> bool:
         end = held.find(b"\n") + 1
-        if not end and len(held) <= MAX_CHUNK_EXTENSIONS:
+        if (end or len(held) + 1) > _MAX_SIZE_LINE - self._extensions:
+            raise _extensions_too_large()
+        if not end:
             return False
         match = _is_size_line(bytes(held[:end]))
         if match is None:
@@ -108,9 +117,7 @@ class ChunkedBody:
             raise body_too_large(self._limits)
         self._extensions += len(match[2])
         if self._extensions > MAX_CHUNK_EXTENSIONS:
-            raise ProtocolError(
-                400, f"the chunk extensions are larger than {MAX_CHUNK_EXTENSIONS} bytes"
-            )
+            raise _extensions_too_large()
         del held[:end]
         self.state = DATA if self._left else TRAILERS
         return True
@@ -136,7 +143,7 @@ class ChunkedBody:
     def _take_trailers(self, held: bytearray) -> bool:
         end = 2 if held.startswith(b"\r\n") else held.find(b"\r\n\r\n") + 4
         if end == 3:  # not there yet
-            check_unfinished_fields(held, 0, 0, self._limits)
+            self._scanned = check_unfinished_fields(held, 0, self._scanned, self._limits)
             return False
         if end > 2:
             self._check_trailers(bytes(held[:end]))
@@ -146,6 +153,10 @@ class ChunkedBody:
 
     def _check_trailers(self, block: bytes) -> None:
         check_field_lines(block, self._limits)
-        for name, _ in self._parse(block):
+        for name, _ in split_fields(block):
             if name in _NOT_TRAILERS:
                 raise ProtocolError(400, f"{name.decode()} is not allowed in trailers")
+
+
+def _extensions_too_large() -> ProtocolError:
+    return ProtocolError(400, f"the chunk extensions are larger than {MAX_CHUNK_EXTENSIONS} bytes")

@@ -7,6 +7,7 @@ bounded in number and in size.
 
 import re
 from collections.abc import Sequence
+from copy import copy
 from http import HTTPStatus
 from typing import Any
 
@@ -154,6 +155,16 @@ class ResponseHead:
             raise AppError(f"two content-length headers, {known} and {length}")
         self.content_length = length
         return line if known is None else b""
+
+    def with_length(self, length: int) -> "ResponseHead":
+        """The same head with a content-length, if it has none and may have one."""
+        # RFC 9110 section 8.6: none in a 204, and in a 304 only that of the 200.
+        if self.content_length is not None or self.status in (204, 304):
+            return self
+        head = copy(self)
+        head.content_length = length
+        head.block += b"content-length: %d\r\n" % length
+        return head
 
 
 def _as_pairs(headers: HeaderPairs) -> Pairs:

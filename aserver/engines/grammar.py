@@ -6,17 +6,22 @@ the bytes are held against the grammar first, and a parser only sees what is wel
 """
 
 import re
+from math import inf
 
 from ..limits import RequestLimits
-from ..types import Headers, ProtocolError
+from ..types import Headers, Parser, ProtocolError
 
 # RFC 9110 section 5.6.2: token. Section 5.5: field-vchar, obs-text, SP and HTAB.
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _VALUE = rb"[^\x00-\x08\x0a-\x1f\x7f]*+"
 is_token = re.compile(_TOKEN).fullmatch
-are_field_lines = re.compile(rb"(?:%b:%b\r\n)*+\r\n" % (_TOKEN, _VALUE)).fullmatch
+_are_fields = re.compile(rb"(?:%b:%b\r\n)*+\r\n" % (_TOKEN, _VALUE)).fullmatch
+_NOT_CONTROLS = bytes(byte for byte in range(256) if byte == 9 or (byte >= 32 and byte != 127))
 
-_controls_in = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").findall
+_controls = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_controls_in = _controls.findall
+_control_in = _controls.search
+_is_request_line = re.compile(rb"(%b) ([^\x00-\x20\x7f]++) (HTTP/1\.[01])" % _TOKEN).fullmatch
 _is_version = re.compile(rb"HTTP/\d\.\d").fullmatch
 
 # 414 would say that the target is too long (RFC 9110 section 15.5.15), which has not even begun.
@@ -31,17 +36,48 @@ def split_request_line(line: bytes) -> tuple[bytes, bytes, str]:
     Raises:
         ProtocolError: It is none, or its version is not spoken here.
     """
+    match = _is_request_line(line)
+    if match is not None:
+        method, target, version = match.groups()
+        return method, target, VERSIONS[version]
     parts = line.split(b" ")
-    if len(parts) == 3 and parts[2] in VERSIONS and is_token(parts[0]) and parts[1]:
-        return parts[0], parts[1], VERSIONS[parts[2]]
-    if _controls_in(line):
+    if _control_in(line):
         raise ProtocolError(400, _control_fault(line))
     if len(parts) == 3 and _is_version(parts[2]):
-        version = parts[2].decode("ascii")
-        if version not in ("HTTP/1.0", "HTTP/1.1"):
-            raise ProtocolError(505, f"{version} is not spoken here, only HTTP/1.0 and HTTP/1.1")
-        raise ProtocolError(400, "the method is not a token")
+        if parts[2] not in VERSIONS:
+            spoken = "is not spoken here, only HTTP/1.0 and HTTP/1.1"
+            raise ProtocolError(505, f"{parts[2].decode('ascii')} {spoken}")
+        if not is_token(parts[0]):
+            raise ProtocolError(400, "the method is not a token")
     raise ProtocolError(400, "the request line is not a method, a target and HTTP/1.1 or HTTP/1.0")
+
+
+def read_fields(block: bytes, parse: Parser, limits: RequestLimits) -> Headers:
+    """Check the lines of a header section, and have them parsed.
+
+    It is the same check as `check_field_lines`, at a third of the cost: of the bytes before, and of
+    the fields after, but for their names, which are left to the guard.
+
+    Args:
+        block: The lines, with the empty one that ends them.
+
+    Raises:
+        ProtocolError: They break the grammar or a limit.
+    """
+    lines = block.count(b"\r\n")
+    if (
+        len(block) - 2 > limits.headers_size
+        or (len(block) > limits.header_size and _longest(block) > limits.header_size)
+        or lines - 1 > limits.header_count
+        # There must be no CR and no LF but those that end lines, and nothing else of their kind.
+        or len(block.translate(None, _NOT_CONTROLS)) != 2 * lines
+    ):
+        raise _first_fault(block, limits)
+    headers = parse(block)
+    # Whoever folds lines, skips them, or makes one field of two, has fewer.
+    if len(headers) != lines - 1:
+        raise ProtocolError(400, "there is not one header a line")
+    return headers
 
 
 def check_field_lines(block: bytes, limits: RequestLimits) -> None:
@@ -50,14 +86,13 @@ def check_field_lines(block: bytes, limits: RequestLimits) -> None:
     Raises:
         ProtocolError: They break the grammar or a limit.
     """
-    if len(block) - 2 > limits.headers_size:
-        raise _too_large(limits)
-    if len(block) > limits.header_size and _longest(block) > limits.header_size:
-        raise _too_long(limits)
-    if block.count(b"\r\n") - 1 > limits.header_count:
-        raise _too_many(limits)
-    if are_field_lines(block) is None:
-        raise ProtocolError(400, _fault(block))
+    if (
+        len(block) - 2 > limits.headers_size
+        or (len(block) > limits.header_size and _longest(block) > limits.header_size)
+        or block.count(b"\r\n") - 1 > limits.header_count
+        or _are_fields(block) is None
+    ):
+        raise _first_fault(block, limits)
 
 
 def check_unfinished(held: bytearray, scanned: int, limits: RequestLimits) -> int:
@@ -74,7 +109,10 @@ def check_unfinished(held: bytearray, scanned: int, limits: RequestLimits) -> in
         # A CR at the end may be half of the line's end.
         if len(held) - held.endswith(b"\r") > limits.request_line:
             raise line_too_long(held, limits)
-        return _scan(held, scanned)
+        end = len(held) - held.endswith(b"\r")
+        if _has_stray(held, scanned, end):
+            raise ProtocolError(400, _control_fault(bytes(held)))
+        return end
     if scanned <= line:
         if line > limits.request_line:
             raise line_too_long(held, limits)
@@ -86,26 +124,28 @@ def check_unfinished_fields(
     held: bytearray, start: int, scanned: int, limits: RequestLimits
 ) -> int:
     """The same for field lines that begin at `start`."""
-    if len(held) - start >= limits.headers_size + 2:
-        raise _too_large(limits)
-    begun = len(held) - (held.rfind(b"\n") + 1)
-    if begun - held.endswith(b"\r") > limits.header_size:
-        raise _too_long(limits)
-    if held.count(b"\r\n", start) > limits.header_count:
-        raise _too_many(limits)
-    return _scan(held, scanned)
-
-
-def _scan(held: bytearray, start: int) -> int:
-    """Look for control characters that are no line ends; returns where to look next time."""
     end = len(held) - held.endswith(b"\r")
-    if len(_controls_in(held, start, end)) != 2 * held.count(b"\r\n", start, end):
-        raise ProtocolError(400, _control_fault(bytes(held[:end])))
+    begun = (held.rfind(b"\n", start, max(start, scanned)) + 1) or start
+    if (
+        len(held) - start >= limits.headers_size + 2
+        or (end - begun > limits.header_size and _longest(held[begun:end]) > limits.header_size)
+        or held.count(b"\r\n", start) > limits.header_count
+        or _has_stray(held, scanned, end)
+    ):
+        raise _first_fault(bytes(held[start:]), limits)
     return end
+
+
+def _has_stray(held: bytearray, start: int, end: int) -> bool:
+    """Whether there are control characters that are no line ends."""
+    return len(_controls_in(held, start, end)) != 2 * held.count(b"\r\n", start, end)
 
 
 def line_too_long(line: bytes | bytearray, limits: RequestLimits) -> ProtocolError:
     """The refusal of a request line, or of its beginning."""
+    line = bytes(line[: int(limits.request_line)])
+    if _control_in(line):
+        return ProtocolError(400, _control_fault(line))
     if b" " not in line[:_LONGEST_METHOD]:
         return ProtocolError(400, "the request does not begin with a method")
     return ProtocolError(
@@ -131,25 +171,46 @@ def _too_many(limits: RequestLimits) -> ProtocolError:
     )
 
 
-def _longest(block: bytes) -> int:
+def _longest(block: bytes | bytearray) -> int:
     return max(map(len, block.split(b"\r\n")))
 
 
-def _fault(block: bytes) -> str:
-    """What is wrong with these lines, in words."""
-    return _control_fault(block) or next(filter(None, map(_line_fault, block.split(b"\r\n"))))
+def _first_fault(block: bytes, limits: RequestLimits) -> ProtocolError:
+    """What is wrong first with these lines, be there an end of them or not.
+
+    It is the same however their bytes were cut, and however many of them have come.
+    """
+    lines = block.removesuffix(b"\r").split(b"\r\n")
+    whole = lines[-2:] == [b"", b""]
+    too_large = limits.headers_size + 1 if len(block) > limits.headers_size + 1 + whole else inf
+    start = 0
+    for number, line in enumerate(lines):
+        end = start + len(line)
+        stray = _control_in(line)
+        ended = line and end + 2 <= len(block)
+        faults = (
+            too_large,
+            start + limits.header_size if len(line) > limits.header_size else inf,
+            end + 1 if number >= limits.header_count and ended else inf,
+            start + stray.start() if stray else inf,
+        )
+        first = min(faults)
+        if first <= end + 1:
+            control = ProtocolError(400, _control_fault(line))
+            errors = (_too_large(limits), _too_long(limits), _too_many(limits), control)
+            return errors[faults.index(first)]
+        start = end + 2
+    return ProtocolError(400, next(filter(None, map(_line_fault, lines))))
 
 
-def _control_fault(lines: bytes) -> str:
-    """Which control character is in them that should not be, if any."""
-    for line in lines.split(b"\r\n"):
-        if b"\n" in line:
-            return "a line ends in LF, not in CRLF"
-        if b"\r" in line:
-            return "a CR is not followed by LF"
-        if _controls_in(line):
-            return "there is a control character in the head"
-    return ""
+def _control_fault(line: bytes) -> str:
+    """What the first control character in a line is, which should have none."""
+    found = _control_in(line)
+    if found and found[0] == b"\n":
+        return "a line ends in LF, not in CRLF"
+    if found and found[0] == b"\r":
+        return "a CR is not followed by LF"
+    return "there is a control character in the head"
 
 
 def _line_fault(line: bytes) -> str:
@@ -173,7 +234,7 @@ def _name_fault(name: bytes) -> str:
 def split_fields(block: bytes) -> Headers:
     """The fields of well-formed lines: names in lower case, values without the space around."""
     fields = []
-    for line in block[:-4].split(b"\r\n"):
+    for line in filter(None, block.split(b"\r\n")):
         name, _, value = line.partition(b":")
         fields.append((name.lower(), value.strip(b" \t")))
     return fields

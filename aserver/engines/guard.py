@@ -8,8 +8,15 @@ or common sense refuse ends as a ProtocolError with the status and the reason.
 import re
 
 from ..limits import RequestLimits
-from ..types import Parser, ProtocolError, Request
-from .grammar import check_field_lines, is_token, line_too_long, split_fields, split_request_line
+from ..types import Field, Parser, ProtocolError, Request
+from .grammar import (
+    check_field_lines,
+    is_token,
+    line_too_long,
+    read_fields,
+    split_fields,
+    split_request_line,
+)
 
 # Only these fields decide how a message is framed, where it goes, and what may be sent back.
 _DECISIVE = {
@@ -46,8 +53,12 @@ _is_authority = re.compile(
     rb"(?:[A-Za-z0-9\-._~%!$&'()*+;=]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?"
 ).fullmatch
 
-_known_authorities: set[bytes] = set()  # those accepted, so that they need no second look
+# Those that need no second look. Both are bounded: what is in them comes from outside.
+_known_authorities: set[bytes] = set()
 _MAX_AUTHORITIES = 256
+_indifferent_names: set[bytes] = set()
+_MAX_NAMES = 1024
+_MAX_NAME_SIZE = 64
 
 
 def accept(line: bytes, block: bytes, parse: Parser, limits: RequestLimits) -> Request:
@@ -63,19 +74,19 @@ def accept(line: bytes, block: bytes, parse: Parser, limits: RequestLimits) -> R
     if len(line) > limits.request_line:
         raise line_too_long(line, limits)
     method, target, version = split_request_line(line)
-    check_field_lines(block, limits)
     try:
-        headers = parse(block)
+        headers = read_fields(block, parse, limits)
     except ProtocolError:
-        # What a parser dislikes about well-formed lines is what they mean: see who says it better.
-        _judge(Request("", target, version, split_fields(block)))
+        # The same words for all parsers: what they dislike about well-formed lines is the meaning.
+        check_field_lines(block, limits)
+        name = METHODS.get(method) or _other_method(method)
+        _judge(Request(name, target, version, split_fields(block)))
         raise
-    if b"_" in block:
+    request = Request(METHODS.get(method) or _other_method(method), target, version, headers)
+    if not _is_ordinary(request):
         # Behind CGI and WSGI conventions they could not be told from those with hyphens, which a
         # proxy may have set. nginx and Daphne drop them, too.
-        headers = [field for field in headers if b"_" not in field[0]]
-    request = Request(METHODS.get(method) or _other_method(method), target, version, headers)
-    if not _is_plain(request):
+        request.headers = [field for field in headers if b"_" not in field[0]]
         _judge(request)
     if is_path(target) is None:
         _check_target_form(request)
@@ -100,18 +111,38 @@ def _other_method(method: bytes) -> str:
     raise ProtocolError(501, f"the method {name[:32]} is not known here")
 
 
-def _is_plain(request: Request) -> bool:
-    """Whether its only decisive field is a Host that is known, and nothing has to be worked out."""
+def _is_ordinary(request: Request) -> bool:
+    """Whether its only field that decides anything is a Host that is known."""
     hosts = 0
     for field in request.headers:
-        if field[0] in _DECISIVE:
-            if field[0] == b"host":
+        if field[0] not in _indifferent_names and not _is_indifferent(field[0]):
+            if field[0] == b"host" and field[1] in _known_authorities:
                 hosts += 1
-                if field[1] not in _known_authorities:
-                    return False
             elif field != _USUAL:
                 return False
     return hosts == 1 and request.http_version == "1.1"
+
+
+def _is_indifferent(name: bytes) -> bool:
+    """Whether the field has no say in anything here, by a name that is not remembered."""
+    if name in _DECISIVE or b"_" in name:
+        return False
+    if not is_token(name):  # should a parser ever let one pass
+        raise ProtocolError(400, "a header's name is not a token")
+    if len(name) <= _MAX_NAME_SIZE:
+        if len(_indifferent_names) >= _MAX_NAMES:
+            _indifferent_names.clear()
+        _indifferent_names.add(name)
+    return True
+
+
+def indifferent_field(line: bytes, parse: Parser, limits: RequestLimits) -> Field | None:
+    """The field of a line, given without its CRLF, if it is well-formed and decides nothing."""
+    try:
+        fields = read_fields(line + b"\r\n\r\n", parse, limits)
+        return fields[0] if fields and _is_indifferent(fields[0][0]) else None
+    except ProtocolError:
+        return None  # the whole head will tell
 
 
 def _judge(request: Request) -> None:

@@ -246,9 +246,9 @@ class H1:
 
     def _close(self) -> None:
         """Close behind a complete response, so that the peer gets it before the end."""
-        unread = self._reader.paused or self._reader.held
+        unread = self._reader.paused or bool(self._reader.held)
         self._reader.close()
-        if unread:
+        if unread and not self._half_closed:
             self._sink.linger()
         else:
             self._sink.close()
@@ -269,6 +269,9 @@ class H1:
             # Who does not read gets no more answers: see `resume`.
             self._writing = BLOCKED
             self._reader.pause()
+            return
+        if self._draining and not self._reader.held:
+            self._close()  # while it is known whether there may be something unread
             return
         try:
             self._reader.next()

@@ -11,12 +11,12 @@ _FOR_THE_GUARD = {b"content-length", b"host", b"transfer-encoding"}
 
 def parse(block: bytes) -> Headers:
     """The fields of a head, or of trailers."""
+    lines = block.splitlines(keepends=True)
     kept = {
         position: field
         for position, field in enumerate(split_fields(block))
-        if field[0] in _FOR_THE_GUARD
+        if field[0] in _FOR_THE_GUARD and b":" in lines[position]
     }
-    lines = block.splitlines(keepends=True)
     others = b"".join(line for position, line in enumerate(lines) if position not in kept)
     # A fresh connection for each: only h11's reading of a head is used. HTTP/1.0 needs no Host.
     conn = h11.Connection(h11.SERVER, max_incomplete_event_size=len(block) + 64)

@@ -15,24 +15,29 @@ class HttpToolsParser:
 
     def __init__(self) -> None:
         self._headers: Headers = []
-        self._renew()
-
-    def _renew(self) -> None:
         self._parser = HttpResponseParser(self)
-        # llhttp would take no further message after `Connection: close`.
-        self._parser.set_dangerous_leniencies(lenient_keep_alive=True)
 
     def parse(self, block: bytes) -> Headers:
-        """The fields of a head, or of trailers."""
-        headers: Headers = []
-        self._headers = headers
+        """The fields of a head."""
+        self._headers.clear()
+        try:
+            self._parser.feed_data(_BODILESS + block)
+        except HttpParserError:
+            self._parse_anew(block)
+        return self._headers.copy()
+
+    def _parse_anew(self, block: bytes) -> None:
+        # llhttp takes no further message after `Connection: close`. (With `lenient_keep_alive` it
+        # does, but then adds one Content-Length to another, until they are too large for it, and
+        # refuses who has done nothing.)
+        self._parser = HttpResponseParser(self)
+        self._headers.clear()
         try:
             self._parser.feed_data(_BODILESS + block)
         except HttpParserError as error:
-            self._renew()
-            raise ProtocolError(400, "a header is not valid") from error
-        return headers
+            self._parser = HttpResponseParser(self)
+            raise ProtocolError(400, f"a header is not valid: {error}") from None
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """From httptools. It leaves the white space behind a value (RFC 9110 section 5.5)."""
+        """From httptools, which leaves the white space behind a value (RFC 9110 section 5.5)."""
         self._headers.append((name.lower(), value.rstrip(b" \t")))

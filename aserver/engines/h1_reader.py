@@ -9,7 +9,7 @@ read from the peer. So memory is bounded, and no request is begun that may never
 from enum import Enum
 
 from ..limits import DRAIN_BYTES, RequestLimits
-from ..types import Exchanges, Parser, Request, Sink
+from ..types import Exchanges, Parser, ProtocolError, Request, Sink
 from .chunked import COMPLETE, ChunkedBody
 from .grammar import check_unfinished
 from .guard import accept
@@ -52,6 +52,7 @@ class RequestReader:
         "_scanned",
         "_sink",
         "_skipped",
+        "_to_head",
         "_unread",
         "held",
         "left",
@@ -66,11 +67,12 @@ class RequestReader:
         self._sink = sink
         self._parse = parse
         self._limits = limits
-        self._memory = HeadMemory(limits.request_line)
+        self._memory = HeadMemory(parse, limits)
         self.state = HEAD
         self.held = bytearray()
         self._scanned = 0  # of a head that is not complete
         self._skipped = False  # whether an empty line came before the head
+        self._to_head = False  # whether a head was refused that asked for no body
         self._advancing = False  # whether `_advance` is at work
         self.left: int | None = 0
         self._chunks: ChunkedBody | None = None
@@ -87,24 +89,36 @@ class RequestReader:
     @property
     def mid_head(self) -> bool:
         """Whether a request head has arrived in part."""
-        return self.state is HEAD and bool(self.held)
+        return self.state is HEAD and bool(self.held) and not self._advancing
 
     @property
     def is_to_head(self) -> bool:
         """Whether what is being refused is a HEAD request, whose response has no body."""
-        return self.held.startswith(b"HEAD ")
+        return self._to_head or self.held.startswith(b"HEAD ")
 
     # From the peer
 
     def feed(self, data: bytes) -> None:
         """Take bytes. Raises ProtocolError."""
         if not self.held:
-            if self.state is HEAD and data.find(b"\r\n\r\n") + 4 == len(data):
-                # The usual case: the whole of one head, and nothing more.
+            if self.state is HEAD and data.endswith(b"\r\n\r\n"):
                 line, _, block = data.partition(b"\r\n")
                 request = self._memory.recall(line, block)
+                if (
+                    request is None
+                    and line
+                    and not block.startswith(b"\r\n")
+                    and block.find(b"\r\n\r\n") == len(block) - 4
+                ):
+                    request = self._accept(line, block)
                 if request is not None:
-                    self._begin(request)
+                    # The usual case: the whole of one head, and nothing more.
+                    self._skipped = False
+                    if request.content_length == 0:
+                        self.state = HELD
+                    else:
+                        self._expect_body(request.content_length)
+                    self._exchanges.begin(request)
                     return
             elif self.state is BODY and self.left is not None and len(data) <= self.left:
                 self._take_piece(data)
@@ -121,17 +135,19 @@ class RequestReader:
             while held:
                 if self.state is HEAD:
                     if not self._take_head():
-                        return
+                        break
                 elif self.state is HELD:
                     if len(held) > self._limits.buffer:
                         self.pause()
-                    return
+                    break
                 elif self.state is CLOSED:
                     held.clear()
                 elif not self._take_body():
-                    return
+                    break
         finally:
             self._advancing = False
+        if self.paused and self.state is HEAD:
+            self.resume()
 
     # Heads
 
@@ -150,39 +166,46 @@ class RequestReader:
             self._scanned = check_unfinished(held, self._scanned, self._limits)
             return False
         line, _, block = bytes(held[:end]).partition(b"\r\n")
-        request = self._memory.recall(line, block)
-        if request is None:
-            request = accept(line, block, self._parse, self._limits)
-            # Before the application can change what is to be remembered.
-            self._memory.remember(line, block, request)
+        request = self._memory.recall(line, block) or self._accept(line, block)
         del held[:end]
         self._scanned = 0
         self._skipped = False
-        self._begin(request)
+        if request.content_length == 0:
+            self.state = HELD
+            if self.paused and len(held) <= self._limits.buffer // 2:
+                self.resume()
+        else:
+            self._expect_body(request.content_length)
+        self._exchanges.begin(request)
         return True
 
-    def _begin(self, request: Request) -> None:
-        size = request.content_length
-        if size == 0:
-            self.state = HELD
-        else:
-            self.state = BODY
-            self.left = size
-            self._unread = self._arrived = 0
-            if size is None:
-                self._chunks = ChunkedBody(self._limits, self._parse)
-        self._exchanges.begin(request)
+    def _accept(self, line: bytes, block: bytes) -> Request:
+        """Have a head looked at that is not known."""
+        try:
+            request = accept(line, block, self._parse, self._limits)
+        except ProtocolError:
+            self._to_head = line.startswith(b"HEAD ")
+            raise
+        # Before the application can change what is to be remembered.
+        self._memory.remember(line, block, request)
+        return request
 
     def next(self) -> None:
         """The request in progress is answered: read the next one. Raises ProtocolError."""
         self.state = HEAD
-        if self._advancing:
-            return
-        self._advance()
-        if self.state is HEAD:
-            self.resume()
+        if not self._advancing:
+            self._advance()
 
     # Bodies
+
+    def _expect_body(self, size: int | None) -> None:
+        self.state = BODY
+        self.left = size
+        self._unread = self._arrived = 0
+        if self.paused:
+            self.resume()  # whatever is held: it may be nothing that gives credit
+        if size is None:
+            self._chunks = ChunkedBody(self._limits)
 
     def _take_body(self) -> bool:
         """Take what there is of the body; returns False if more is needed to go on."""
@@ -244,7 +267,8 @@ class RequestReader:
         """The application took `size` bytes of body: read on when half of the buffer is free."""
         self._unread -= size
         buffer = self._limits.buffer
-        if self.paused and self._unread <= buffer // 2 and len(self.held) <= buffer:
+        waiting = len(self.held) if self.state is HELD else 0
+        if self.paused and self._unread <= buffer // 2 and waiting <= buffer:
             self.resume()
 
     def progress(self) -> int | None:

@@ -1,55 +1,78 @@
 """The last request head of a connection, remembered.
 
-A client on a kept connection often sends the same header fields with every request, to the byte:
-an API client, a health check, a browser that polls. Once a block of fields was parsed and accepted,
-seeing that it is the same again is one comparison, where parsing costs more the more fields there
-are. The request line is looked at anew each time.
+A client on a kept connection often sends the same header fields with every request, to the byte: an
+API client, a health check, a browser that polls. Or the same but for a value or two: a request id,
+the page it comes from. Once a block of fields was parsed and accepted, seeing that it is the same
+again is one comparison, where parsing costs more the more fields there are; and of a block that
+differs, only the lines that differ need parsing, as long as they decide nothing.
 
-Nothing is shared between connections, and only blocks are remembered that came twice.
+Nothing is shared between connections.
 """
 
-from ..types import Headers, Request
-from .guard import METHODS, is_path
+from ..limits import RequestLimits
+from ..types import Headers, Parser, Request
+from .guard import METHODS, indifferent_field, is_path
 
 _MAX_BLOCK_SIZE = 4096
+_MAX_CHANGES = 4  # more are parsed sooner in one go
 
 
 class HeadMemory:
-    """One connection's memory of the fields that came last.
+    """One connection's memory of the head that came last.
 
-    Args:
-        longest: The longest request line that is recognised, in bytes.
+    `recall` and `remember` take a head in two parts: the request line, without its CRLF, and all
+    lines behind it, with the empty one that ends the head.
     """
 
-    __slots__ = ("_block", "_headers", "_longest", "_request")
+    __slots__ = (
+        "_block",
+        "_headers",
+        "_limits",
+        "_line",
+        "_lines",
+        "_method",
+        "_parse",
+        "_request",
+        "_target",
+    )
 
     _headers: Headers
+    _method: str
+    _target: bytes
 
-    def __init__(self, longest: float) -> None:
-        self._longest = longest
+    def __init__(self, parse: Parser, limits: RequestLimits) -> None:
+        self._parse = parse
+        self._limits = limits
+        self._request: Request | None = None  # what was worked out for the block
         self._block = b""
-        self._request: Request | None = None  # once the block has come twice
+        self._lines: list[bytes] = []  # of the block, once another was compared with it
+        self._line = b""
+
+    def remember(self, line: bytes, block: bytes, request: Request) -> None:
+        """Take in a head that was accepted."""
+        self._request = None
+        # Of an absolute target, the guard makes a Host; and an expectation changes once it is met.
+        if (
+            len(block) <= _MAX_BLOCK_SIZE
+            and request.http_version == "1.1"
+            and not request.expects_continue
+            and self._recognise(line)
+        ):
+            self._request = request
+            self._block = block
+            self._lines.clear()
+            self._headers = request.headers.copy()  # the application may change its own
 
     def recall(self, line: bytes, block: bytes) -> Request | None:
-        """The request of a known block of fields, if its request line is a plain one.
-
-        Args:
-            line: The request line, without its CRLF.
-            block: All that follows it, with the empty line that ends the head.
-        """
+        """The request that a head makes, if it differs from the last in what decides nothing."""
         known = self._request
-        if known is None or block != self._block or len(line) > self._longest:
+        if known is None or (block != self._block and not self._amend(block)):
             return None
-        parts = line.split(b" ")
-        if len(parts) != 3 or parts[2] != b"HTTP/1.1":
-            return None
-        name = METHODS.get(parts[0])
-        target = parts[1]
-        if name is None or is_path(target) is None or b"%00" in target:
+        if line != self._line and not self._recognise(line):
             return None
         return Request(
-            name,
-            target,
+            self._method,
+            self._target,
             "1.1",
             self._headers.copy(),
             known.content_length,
@@ -59,21 +82,36 @@ class HeadMemory:
             known.accepts_trailers,
         )
 
-    def remember(self, line: bytes, block: bytes, request: Request) -> None:
-        """Take in the two parts of a head that was accepted."""
-        if block != self._block:
-            self._request = None
-            self._block = block if len(block) <= _MAX_BLOCK_SIZE else b""
-        elif block and _is_plain(line, request):
-            self._request = request
-            self._headers = request.headers.copy()  # the application may change its own
+    def _recognise(self, line: bytes) -> bool:
+        """Take in a request line that is a plain one."""
+        parts = line.split(b" ")
+        if len(parts) != 3 or parts[2] != b"HTTP/1.1" or len(line) > self._limits.request_line:
+            return False
+        method = METHODS.get(parts[0])
+        if method is None or is_path(parts[1]) is None or b"%00" in parts[1]:
+            return False
+        self._line, self._method, self._target = line, method, parts[1]
+        return True
 
-
-def _is_plain(line: bytes, request: Request) -> bool:
-    """Whether everything that was worked out for this request will be the same for the next."""
-    # Of an absolute target, the guard makes a Host; and an expectation changes once it is met.
-    return (
-        request.http_version == "1.1"
-        and not request.expects_continue
-        and is_path(line.split(b" ")[1]) is not None
-    )
+    def _amend(self, block: bytes) -> bool:
+        """Take in a block in which some values are others; returns whether that is all."""
+        known = self._lines
+        if not known:
+            known += self._block[:-4].split(b"\r\n")
+        lines = block[:-4].split(b"\r\n")
+        # There is not a field for each line if some were dropped.
+        if len(lines) != len(known) or len(lines) != len(self._headers):
+            return False
+        if len(block) > min(_MAX_BLOCK_SIZE, self._limits.headers_size):
+            return False
+        changes = [place for place, line in enumerate(lines) if line != known[place]]
+        if len(changes) > _MAX_CHANGES:
+            return False
+        headers = self._headers.copy()
+        for place in changes:
+            field = indifferent_field(lines[place], self._parse, self._limits)
+            if field is None or field[0] != headers[place][0]:
+                return False
+            headers[place] = field
+        self._block, self._lines, self._headers = block, lines, headers
+        return True

@@ -1,9 +1,9 @@
 """Requests as data: the bytes, the requests in them, and the verdict.
 
 Each case in the JSON files has a `name`, an `input` (a list of pieces; characters stand for bytes),
-the `requests` that an engine must find in it, and, if it is `refused`, the status of the refusal;
-`httptools` is the status where that parser refuses it under another name. What a request does not
-spell out is as in `Found`.
+the `requests` that an engine must find in it, and, if it is `refused`, the status of the refusal.
+What a request does not spell out is as in `Found`. In `advisories` are the mistakes of others: each
+name says whose, and under which number it is known.
 """
 
 import json
@@ -36,7 +36,6 @@ class Case:
     pieces: list[bytes]
     requests: list[Found] = field(default_factory=list)
     refused: int | None = None
-    httptools: int | None = None
 
     @property
     def data(self) -> bytes:
@@ -53,9 +52,11 @@ def load(name: str) -> list[Case]:
     return [_case(**each) for each in json.loads(path.read_text("utf-8"))]
 
 
-def _case(name: str, input: list[str], requests: list[dict[str, Any]], **refusal: int) -> Case:
+def _case(
+    name: str, input: list[str], requests: list[dict[str, Any]], refused: int | None = None
+) -> Case:
     pieces = [piece.encode("latin-1") for piece in input]
-    return Case(name, pieces, [_found(**each) for each in requests], **refusal)
+    return Case(name, pieces, [_found(**each) for each in requests], refused)
 
 
 def _found(target: str, headers: list[list[str]], **rest: Any) -> Found:

@@ -13,6 +13,7 @@ from aserver.engines.fields import (
     DROPPED,
     LENGTH,
     SERVER,
+    ResponseHead,
     check_field,
     reason_phrase,
     response_head,
@@ -275,3 +276,26 @@ def test_what_is_refused_is_not_remembered() -> None:
 def test_reason_phrase() -> None:
     assert reason_phrase(404) == "Not Found"
     assert reason_phrase(799) == "Unknown"
+
+
+# Lengths
+
+
+@pytest.mark.parametrize(("status", "has"), [(200, True), (404, True), (204, False), (304, False)])
+def test_length_of_a_head(status: int, has: bool) -> None:
+    head = response_head(status, [(b"x", b"y")], "GET")
+    other = head.with_length(7)
+    assert (other.content_length == 7) is has
+    assert (b"content-length: 7\r\n" in other.block) is has
+    assert head.content_length is None
+    assert b"content-length" not in head.block
+    assert {name: getattr(other, name) for name in ResponseHead.__slots__} == {
+        **{name: getattr(head, name) for name in ResponseHead.__slots__},
+        "content_length": other.content_length,
+        "block": other.block,
+    }
+
+
+def test_length_of_a_head_that_has_one() -> None:
+    head = response_head(200, [(b"content-length", b"5")], "GET")
+    assert head.with_length(7) is head

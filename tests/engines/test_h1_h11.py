@@ -1,79 +1,96 @@
-"""The h11 parser by itself; what both parsers must do is in `test_h1`."""
+"""Field lines to fields: the h11 parser, and what it has in common with the other."""
 
-import weakref
-
-import h11
 import pytest
 
-from aserver.engines.h1_h11 import H11Parser
-from aserver.limits import MAX_HEAD_SIZE
-from aserver.types import ProtocolError
-from tests.fakes import FakeEvents
+from aserver.engines.grammar import split_fields
+from aserver.engines.h1_h11 import parse
+from aserver.types import Headers, Parser, ProtocolError
+from tests.fakes import PARSERS
 
-GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
-
-
-@pytest.fixture
-def events() -> FakeEvents:
-    return FakeEvents(H11Parser)
+DECISIVE = ["Host", "Content-Length", "Transfer-Encoding", "Connection", "Expect", "Upgrade", "TE"]
+VALUES = ["", "a", "5", "chunked", "close", "upgrade", "a, b", "100-continue", "\xe9", "a:b", '"']
 
 
-def test_calls(events: FakeEvents) -> None:
-    events.feed(b"POST /a HTTP/1.0\r\nHOST: a\r\nContent-Length: 2\r\n\r\nhi" + GET)
-    assert events.calls == [
-        ("head", b"POST", b"/a", "1.0", [(b"host", b"a"), (b"content-length", b"2")]),
-        ("body", b"hi"),
-        ("end",),
-        ("head", b"GET", b"/", "1.1", [(b"host", b"a")]),
-        ("end",),
-    ]
-    assert type(events.calls[0][4]) is list
+@pytest.fixture(params=[*PARSERS])
+def parser(request: pytest.FixtureRequest) -> Parser:
+    return PARSERS[request.param]
 
 
-def test_body_is_bytes(events: FakeEvents) -> None:
-    events.feed(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi")
-    assert type(events.calls[1][1]) is bytes
-
-
-def test_upgrade_is_no_pause(events: FakeEvents) -> None:
-    events.feed(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n" + GET)
-    assert [call[0] for call in events.calls] == ["head", "end", "head", "end"]
-
-
-def test_head_larger_than_h11s_own_limit_for_others(events: FakeEvents) -> None:
-    """The engine's limit is the one that counts."""
-    events.feed(b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * MAX_HEAD_SIZE)
-    events.feed(b"\r\n\r\n")
-    assert len(events.calls) == 2
+def parsed(parser: Parser, block: bytes) -> Headers | None:
+    """The fields, or None if they are refused."""
+    try:
+        return parser(block)
+    except ProtocolError:
+        return None
 
 
 @pytest.mark.parametrize(
-    ("data", "status"),
+    "block",
     [
-        (b"\x00\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
-        (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 3 * MAX_HEAD_SIZE, 431),
+        b"Host: a\r\n\r\n",
+        b"X:y\r\nx: z\r\nX:\t z \t\r\n\r\n",
+        b"X:\r\nY: \r\nZ: \t \r\n\r\n",
+        b"X: a b\tc\r\n\r\n",
+        b"X: \xe9\x80\xff\r\n\r\n",
+        b"X: :::\r\n\r\n",
+        b"!#$%&'*+-.^_`|~09AZaz: x\r\n\r\n",
+        b"A: 1\r\nHost: a\r\nB: 2\r\nContent-Length: 5\r\nC: 3\r\n\r\n",
+        b"A: 1\r\nHost: a\r\nB: 2\r\nTransfer-Encoding: Chunked\r\nC: 3\r\n\r\n",
+        b"Host: a\r\nHost: b\r\nContent-Length: 3\r\n\r\n",
+        b"Set-Cookie: a=1\r\nSet-Cookie: b=2\r\n\r\n",
+        b"Connection: close\r\nConnection: x\r\n\r\n",
+        b"X: " + b"y" * 100_000 + b"\r\n\r\n",
+        b"X: y\r\n" * 1000 + b"\r\n",
     ],
 )
-def test_errors_become_the_peers(events: FakeEvents, data: bytes, status: int) -> None:
-    with pytest.raises(h11.RemoteProtocolError) as caught:
-        events.parser.feed(data)
-    with pytest.raises(ProtocolError, match="not a valid HTTP/1 request: ") as refusal:
-        events.parser.recover(caught.value, data)
-    assert refusal.value.status == status
+def test_fields(parser: Parser, block: bytes) -> None:
+    fields = parser(block)
+    assert type(fields) is list
+    assert all(type(part) is bytes for field in fields for part in field)
+    assert fields == split_fields(block)
 
 
-def test_other_errors_stay_what_they_are(events: FakeEvents) -> None:
-    error = ZeroDivisionError()
-    with pytest.raises(ZeroDivisionError) as caught:
-        events.parser.recover(error, b"")
-    assert caught.value is error
+def test_no_fields(parser: Parser) -> None:
+    assert parser(b"\r\n") == []
 
 
-def test_close_lets_go() -> None:
-    events = FakeEvents(H11Parser)
-    events.feed(GET)
-    parser, taker = events.parser, weakref.ref(events)
-    parser.close()
-    del events
-    assert taker() is None
+@pytest.mark.parametrize("value", VALUES)
+@pytest.mark.parametrize("name", DECISIVE)
+def test_what_the_guard_judges_is_parsed_or_refused(parser: Parser, name: str, value: str) -> None:
+    """A parser may dislike what is not allowed, but must not change what it lets pass."""
+    block = f"{name}: {value}\r\nX: y\r\n\r\n".encode("latin-1")
+    assert parsed(parser, block) in (None, split_fields(block))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "X",
+        "Host",
+        "Content-Length",
+        "Transfer-Encoding",
+        ":",
+        ": y",
+        "X : y",
+        "Content-Length : 5",
+        "X\t: y",
+        " X: y",
+        "\tX: y",
+        "X Y: z",
+        "X(: y",
+        "X\xe9: y",
+        "X: y\x00",
+        "X\x01: y",
+    ],
+)
+@pytest.mark.parametrize("place", ["{}\r\nA: b", "A: b\r\n{}"])
+def test_what_is_no_field_is_none(parser: Parser, line: str, place: str) -> None:
+    """The guard counts on it: refused, or at least not one field for each line."""
+    block = f"{place.format(line)}\r\n\r\n".encode("latin-1")
+    assert len(parsed(parser, block) or []) < 2
+
+
+def test_h11_is_not_asked_what_it_does_not_decide() -> None:
+    """Its own limits, its view of hosts and lengths."""
+    block = b"Host: a b\r\nHost: \r\nContent-Length: x\r\nTransfer-Encoding: gzip\r\n\r\n"
+    assert parse(block) == split_fields(block)

@@ -80,33 +80,18 @@ def conversations(draw: st.DrawFn) -> tuple[list[bytes], list[Found]]:
     return draw(pieces(b"".join(data for data, _ in each))), [found for _, found in each]
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(conversations())
 def test_parsers_agree(conversation: tuple[list[bytes], list[Found]]) -> None:
     data, expected = conversation
     results = [exchange(name, data) for name in PARSERS]
     assert results[0] == results[1]
-    found, statuses = results[0]
+    found, statuses, reasons = results[0]
     assert statuses == [200] * len(expected)
+    assert reasons == []
     for each in found:
         each.headers = []
     assert found == expected
-
-
-@settings(max_examples=300)
-@given(st.lists(requests(), min_size=1, max_size=4), st.data())
-def test_parsers_agree_on_noise(each: list[tuple[bytes, Found]], data: st.DataObject) -> None:
-    """Bytes changed at random: whatever is refused, nothing breaks, and what was said holds."""
-    noisy = bytearray(b"".join(request for request, _ in each))
-    for _ in range(data.draw(st.integers(1, 3))):
-        place = data.draw(st.integers(0, len(noisy) - 1))
-        noisy[place] = data.draw(st.sampled_from(b"\x00\t\n\r :;0/aZ\x7f\xff"))
-    cut = data.draw(pieces(bytes(noisy)))
-    for name in PARSERS:
-        found, statuses = exchange(name, cut)
-        assert (found, statuses) == exchange(name, [bytes(noisy)])
-        assert statuses.count(200) == sum(request.complete for request in found)
-        assert len([status for status in statuses if status != 200]) <= 1
 
 
 @st.composite
@@ -121,7 +106,7 @@ def responses(draw: st.DrawFn) -> tuple[str, int, list[tuple[bytes, bytes]], lis
     return method, status, [(name.encode(), value.encode()) for name, value in fields], body
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(st.lists(responses(), min_size=1, max_size=4), st.booleans(), st.sampled_from([*PARSERS]))
 def test_client_reads_what_was_sent(
     exchanges: list[tuple[str, int, list[tuple[bytes, bytes]], list[bytes]]],
@@ -140,7 +125,7 @@ def test_client_reads_what_was_sent(
         for number, piece in enumerate(body[1:], 2):
             wire.go_on(b"" if bodyless else piece, more=number < len(body))
         read_response(client, wire, method, status, fields, b"" if bodyless else b"".join(body))
-    assert wire.calls == ["idle"] if pipelined else ["idle"] * len(exchanges)
+    assert wire.calls == ["idle"] * len(exchanges)
 
 
 def read_response(

@@ -2,8 +2,12 @@
 
 import pytest
 
-from aserver.limits import DRAIN_BYTES, READ_HIGH_WATER
+from aserver.limits import DRAIN_BYTES
+from aserver.types import AppError
 from tests.engines.wire import CHUNKED, DEFAULTS, Wire, get, lines, plain, post, refused
+from tests.fakes import LIMITS
+
+BUFFER = LIMITS.buffer
 
 # Responses: framing
 
@@ -181,7 +185,7 @@ def test_application_closes(wire: Wire) -> None:
     wire.answer(b"", (b"Connection", b"Close"))
     assert wire.sent == plain(b"", "connection: close")
     assert wire.calls == ["linger"]  # bytes of the peer may lie unread: no reset behind the answer
-    assert not wire.cycles[1].started
+    assert len(wire.cycles) == 1
 
 
 def test_old_client(wire: Wire) -> None:
@@ -339,7 +343,7 @@ def test_what_was_drained_does_not_count_for_the_next(wire: Wire) -> None:
     wire.feed(post(DRAIN_BYTES))
     wire.answer()
     wire.feed(bytes(DRAIN_BYTES))
-    wire.feed(post(READ_HIGH_WATER) + bytes(READ_HIGH_WATER))
+    wire.feed(post(BUFFER) + bytes(BUFFER))
     assert wire.reading()
 
 
@@ -382,19 +386,94 @@ def test_early_response_that_is_long(wire: Wire) -> None:
 
 def test_unread_body_that_has_arrived(wire: Wire) -> None:
     """The cycle gives the credit back: reading goes on."""
-    wire.feed(post(READ_HIGH_WATER + 10) + bytes(READ_HIGH_WATER + 10))
+    wire.feed(post(BUFFER + 10) + bytes(BUFFER + 10))
     assert not wire.reading()
-    wire.engine.consumed(wire.current, READ_HIGH_WATER + 10)
+    wire.engine.consumed(wire.current, BUFFER + 10)
     wire.answer()
     assert wire.reading()
     assert wire.calls == ["idle"]
 
 
 def test_unread_body_that_is_arriving(wire: Wire) -> None:
-    wire.feed(post(READ_HIGH_WATER + 20) + bytes(READ_HIGH_WATER + 10))
+    wire.feed(post(BUFFER + 20) + bytes(BUFFER + 10))
     assert not wire.reading()
-    wire.engine.consumed(wire.current, READ_HIGH_WATER + 10)
+    wire.engine.consumed(wire.current, BUFFER + 10)
     wire.answer()
     assert wire.reading()
     wire.feed(bytes(10) + get("/next"))
     assert wire.current.request.target == b"/next"
+
+
+def test_chunk_framing_of_a_body_that_nobody_wants(wire: Wire) -> None:
+    """However it is cut, the next request begins behind it."""
+    rest = b"5;a=b\r\nhello\r\n0\r\nX: y\r\n\r\n"
+    for i in range(len(rest)):
+        wire.feed(CHUNKED + rest[:i])
+        wire.answer()
+        wire.feed(rest[i:] + get("/next"))
+        wire.answer()
+    assert wire.statuses == [200, 200] * len(rest)
+
+
+# Trailers, files
+
+
+def test_trailers(wire: Wire) -> None:
+    wire.feed(get("/", "TE: trailers") + get("/next"))
+    wire.begin(body=b"a")
+    assert wire.sent.endswith(b"1\r\na\r\n")
+    wire.engine.trailers(wire.current, [(b"x-sum", b"1"), (b"x-more", b"2")])
+    assert wire.sent == b"0\r\nx-sum: 1\r\nx-more: 2\r\n\r\n"
+    assert wire.current.request.target == b"/next"
+
+
+def test_trailers_that_must_not_be(wire: Wire) -> None:
+    wire.feed(get("/", "TE: trailers"))
+    wire.begin()
+    assert wire.sent
+    for name, value in ((b"content-length", b"5"), (b"x", b"a\r\nb"), (b"x y", b"z")):
+        with pytest.raises(AppError):
+            wire.engine.trailers(wire.current, [(b"x", b"y"), (name, value)])
+        assert wire.sent == b""
+    wire.go_on(b"", more=False)
+    assert wire.sent == b"0\r\n\r\n"
+
+
+def test_file(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is for the connection to send, unless it is framed in chunks."""
+    taken: list[tuple[int, int, int]] = []
+
+    def send_file(fd: int, offset: int, count: int) -> int:
+        taken.append((fd, offset, count))
+        return count
+
+    monkeypatch.setattr(wire.sink, "send_file", send_file)
+    wire.feed(get())
+    wire.begin(200, [(b"content-length", b"5")])
+    assert wire.engine.send_file(wire.current, 3, 10, 5) == 5
+    wire.go_on(b"", more=False)
+    assert wire.calls == ["idle"]
+    wire.feed(get())
+    wire.begin()
+    assert wire.engine.send_file(wire.current, 3, 10, 5) is None
+    assert taken == [(3, 10, 5)]
+
+
+# How much of a body came
+
+
+def test_body_progress(wire: Wire) -> None:
+    assert wire.engine.body_progress() is None
+    wire.feed(post(10) + b"abc")
+    assert wire.engine.body_progress() == 3
+    wire.feed(b"defghij")
+    assert wire.engine.body_progress() is None
+    wire.answer()
+    assert wire.engine.body_progress() is None
+
+
+def test_no_body_is_due_before_it_is_asked_for(wire: Wire) -> None:
+    wire.feed(EXPECT)
+    assert wire.engine.body_progress() is None
+    wire.engine.inform(wire.current, 100, [])
+    assert wire.engine.body_progress() == 0

@@ -3,7 +3,7 @@
 import pytest
 
 from aserver.engines.fields import response_head
-from aserver.engines.h1_wire import interim_response, refusal, unusual_pieces
+from aserver.engines.h1_wire import interim_response, last_chunk, refusal, unusual_pieces
 from aserver.types import AppError, Headers, ProtocolError
 
 
@@ -66,3 +66,39 @@ def test_refusal_says_why_and_closes() -> None:
         b"connection: close\r\n\r\n"
         b"no \xe2\x98\x83 here\n"
     )
+
+
+def test_refusal_without_its_body() -> None:
+    """To HEAD: it says how long it would be."""
+    error = ProtocolError(431, "too large")
+    whole, head = refusal(error, Lines()), refusal(error, Lines(), with_body=False)
+    assert whole == head + b"too large\n"
+    assert head.startswith(b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
+    assert b"content-length: 10\r\n" in head
+
+
+def test_refusal_for_now() -> None:
+    assert b"\r\nretry-after: 1\r\n" in refusal(ProtocolError(503, "later"), Lines())
+    assert b"retry-after" not in refusal(ProtocolError(400, "never"), Lines())
+
+
+def test_last_chunk() -> None:
+    assert last_chunk([]) == b"0\r\n\r\n"
+    assert last_chunk([(b"x", b"y"), (b"Z", b"")]) == b"0\r\nx: y\r\nZ: \r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        (b"content-length", b"5"),
+        (b"transfer-encoding", b"chunked"),
+        (b"connection", b"close"),
+        (b"date", b"now"),
+        (b"x", b"a\r\nb: c"),
+        (b"x\r\n", b"a"),
+        (b"", b"a"),
+    ],
+)
+def test_last_chunk_refuses(field: tuple[bytes, bytes]) -> None:
+    with pytest.raises(AppError):
+        last_chunk([(b"x", b"y"), field])

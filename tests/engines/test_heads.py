@@ -7,110 +7,56 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aserver.engines.h1 import H1
+from aserver.engines import h1_reader
+from aserver.engines.guard import accept
 from aserver.engines.heads import HeadMemory
-from aserver.types import Headers, Request
-from tests.corpus import load
+from aserver.limits import RequestLimits
+from aserver.types import Headers, ProtocolError, Request
 from tests.engines.wire import Wire, exchange
-from tests.fakes import PARSERS, FakeCycle
+from tests.fakes import LIMITS, PARSERS, FakeCycle
 
+PARSE = PARSERS["httptools"]
 LINE = b"GET /a HTTP/1.1"
 BLOCK = b"Host: a\r\nX: y\r\n\r\n"
 FIELDS = [(b"host", b"a"), (b"x", b"y")]
 
 
-def request(**changes: Any) -> Request:
-    plain: dict[str, Any] = {"method": "GET", "target": b"/a", "http_version": "1.1"}
-    return Request(headers=FIELDS.copy(), **{**plain, **changes})
+def taught(line: bytes = LINE, block: bytes = BLOCK, limits: RequestLimits = LIMITS) -> HeadMemory:
+    """A memory that took in a head."""
+    memory = HeadMemory(PARSE, limits)
+    memory.remember(line, block, accept(line, block, PARSE, LIMITS))
+    return memory
 
 
-def memory(times: int = 2, line: bytes = LINE, block: bytes = BLOCK, **changes: Any) -> HeadMemory:
-    """A memory that took in the same head so many times."""
-    made = HeadMemory()
-    for _ in range(times):
-        made.remember(line, block, request(**changes))
-    return made
+def facts(request: Request | None) -> dict[str, Any] | None:
+    """All that a request says."""
+    return None if request is None else {n: getattr(request, n) for n in Request.__slots__}
 
 
-def test_what_came_twice_is_remembered() -> None:
-    assert HeadMemory().recall(LINE, BLOCK) is None
-    assert memory(times=1).recall(LINE, BLOCK) is None
-    found = memory().recall(b"HEAD /b?c HTTP/1.1", BLOCK)
+def check_recalled(memory: HeadMemory, line: bytes, block: bytes) -> None:
+    """It is remembered as what it would be taken for anew."""
+    found = memory.recall(line, block)
     assert found is not None
-    assert (found.method, found.target, found.http_version) == ("HEAD", b"/b?c", "1.1")
-    assert found.headers == FIELDS
-    assert (found.content_length, found.keep_alive) == (0, True)
-    assert (found.expects_continue, found.upgrade) == (False, b"")
+    assert facts(found) == facts(accept(line, block, PARSE, LIMITS))
 
 
-def test_only_the_last_is_remembered() -> None:
-    made = memory()
-    made.remember(LINE, b"Host: b\r\n\r\n", request())
-    assert made.recall(LINE, BLOCK) is None
-    made.remember(LINE, BLOCK, request())
-    assert made.recall(LINE, BLOCK) is None
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"http_version": "1.0"},
-        {"content_length": 5},
-        {"content_length": None},
-        {"keep_alive": False},
-        {"expects_continue": True},
-        {"upgrade": b"websocket"},
-    ],
-)
-def test_what_asks_for_something_is_not_remembered(changes: dict[str, Any]) -> None:
-    assert memory(**changes).recall(LINE, BLOCK) is None
+# The request line
 
 
 @pytest.mark.parametrize(
     "line",
     [
-        b"",
-        b"\nGET /a HTTP/1.1",
-        b" GET /a HTTP/1.1",
-        b"GET  /a HTTP/1.1",
-        b"GET http://b/a HTTP/1.1",
-        b"GET /a HTTP/1.1\nX: y",
-        b"GET /b HTTP/1.1",
-        b"POST /a HTTP/1.1",
+        LINE,
+        b"GET / HTTP/1.1",
+        b"HEAD /b?c HTTP/1.1",
+        b"POST //x HTTP/1.1",
+        b"PROPFIND /b HTTP/1.1",
     ],
 )
-def test_line_that_is_not_the_requests(line: bytes) -> None:
-    assert memory(line=line).recall(LINE, BLOCK) is None
-
-
-@pytest.mark.parametrize(
-    "block",
-    [
-        b"Host: a\nX: y\r\n\r\n",
-        b"Host: a\rX: y\r\n\r\n",
-        b"Host: a\n\nX: y\r\n\r\n",
-        b"\r\nHost: a\r\n\r\n",
-        b"Host: a\r\n\r\nX: y\r\n\r\n",
-        b"Host: a\r\n\r\nX",
-        b"Host: a\r\n",
-        b"Host: " + b"a" * 4096 + b"\r\n\r\n",
-    ],
-)
-def test_block_that_is_not_one_head(block: bytes) -> None:
-    made = memory(block=block)
-    if block.startswith(b"\r\n"):
-        # It may be remembered, but no request line comes before an empty line.
-        assert not block.endswith(BLOCK)
-    else:
-        assert made.recall(LINE, block) is None
-
-
-def test_size_is_bounded() -> None:
-    largest = b"X: " + b"y" * (4096 - 7) + b"\r\n\r\n"
-    assert len(largest) == 4096
-    assert memory(block=largest).recall(LINE, largest) is not None
-    larger = b"Y" + largest
-    assert memory(block=larger).recall(LINE, larger) is None
+def test_line_is_looked_at_anew(line: bytes) -> None:
+    memory = taught()
+    for each in (LINE, line, line, LINE):
+        check_recalled(memory, each, BLOCK)
 
 
 @pytest.mark.parametrize(
@@ -120,39 +66,238 @@ def test_size_is_bounded() -> None:
         b"GET",
         b"GET /",
         b"GET / HTTP/1.0",
+        b"GET / HTTP/2.0",
         b"GET / HTTP/1.1 ",
         b"GET  / HTTP/1.1",
         b" GET / HTTP/1.1",
         b"get / HTTP/1.1",
         b"CONNECT / HTTP/1.1",
-        b"PROPFIND / HTTP/1.1",
+        b"FOO / HTTP/1.1",
         b"OPTIONS * HTTP/1.1",
         b"GET http://b/ HTTP/1.1",
+        b"GET /#a HTTP/1.1",
+        b"GET /\\ HTTP/1.1",
+        b"GET /%00 HTTP/1.1",
         b"GET /\xe9 HTTP/1.1",
         b"GET /\x00 HTTP/1.1",
         b"GET /\t HTTP/1.1",
         b"GET /\n HTTP/1.1",
         b"GET / HTTP/1.1\nX: y",
+        b"GET / HTTP/1.1\r",
         b"\nGET / HTTP/1.1",
+        b"GET /" + b"x" * 8192 + b" HTTP/1.1",
     ],
 )
-def test_line_that_is_not_plain_is_parsed(line: bytes) -> None:
-    made = memory()
-    assert made.recall(LINE, BLOCK) is not None
-    assert made.recall(line, BLOCK) is None
+def test_line_that_is_not_plain(line: bytes) -> None:
+    """It is left to the guard, and does no harm to what is known."""
+    memory = taught()
+    assert memory.recall(line, BLOCK) is None
+    check_recalled(memory, LINE, BLOCK)
+    assert memory.recall(line, BLOCK) is None
+
+
+def test_line_of_the_largest_size() -> None:
+    memory = taught(limits=LIMITS._replace(request_line=20))
+    assert memory.recall(b"GET /" + b"x" * 6 + b" HTTP/1.1", BLOCK) is not None
+    assert memory.recall(b"GET /" + b"x" * 7 + b" HTTP/1.1", BLOCK) is None
+
+
+# The block of fields
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b"",
+        b"Content-Length: 5\r\n",
+        b"Transfer-Encoding: chunked\r\n",
+        b"Connection: close\r\n",
+        b"Connection: keep-alive, x\r\n",
+        b"Connection: upgrade\r\nUpgrade: websocket\r\n",
+        b"TE: trailers\r\n",
+    ],
+)
+def test_what_was_worked_out_is_the_same_again(fields: bytes) -> None:
+    block = b"Host: a\r\n" + fields + b"X: y\r\n\r\n"
+    memory = taught(block=block)
+    for line in (LINE, b"PUT /c HTTP/1.1"):
+        check_recalled(memory, line, block)
+        check_recalled(memory, line, block.replace(b"X: y", b"X: z"))
+
+
+@pytest.mark.parametrize(
+    ("line", "block"),
+    [
+        (b"GET /a HTTP/1.0", BLOCK),
+        (b"GET http://a/ HTTP/1.1", BLOCK),
+        (b"OPTIONS * HTTP/1.1", BLOCK),
+        (LINE, b"Host: a\r\nExpect: 100-continue\r\n\r\n"),
+        (LINE, b"Host: a\r\nX: " + b"y" * 4096 + b"\r\n\r\n"),
+    ],
+)
+def test_what_is_not_remembered(line: bytes, block: bytes) -> None:
+    memory = taught(line, block)
+    assert memory.recall(LINE, block) is None
+    assert memory.recall(line, block) is None
+    assert memory.recall(LINE, BLOCK) is None
+
+
+def test_only_the_last_is_remembered() -> None:
+    memory = taught()
+    other = b"Host: b\r\n\r\n"
+    memory.remember(LINE, other, accept(LINE, other, PARSE, LIMITS))
+    check_recalled(memory, LINE, other)
+    assert memory.recall(LINE, BLOCK) is None
+    memory.remember(b"GET / HTTP/1.0", BLOCK, Request("GET", b"/", "1.0", []))
+    assert memory.recall(LINE, other) is None
+
+
+def test_nothing_is_remembered_at_first() -> None:
+    assert HeadMemory(PARSE, LIMITS).recall(LINE, BLOCK) is None
+    assert HeadMemory(PARSE, LIMITS).recall(b"", b"") is None
+
+
+KNOWN = b"Host: a\r\nA: 1\r\nB: 2\r\nC: 3\r\nD: 4\r\nConnection: keep-alive\r\nE: 5\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        KNOWN,
+        KNOWN.replace(b"A: 1", b"A: 2"),
+        KNOWN.replace(b"A: 1", b"a:"),
+        KNOWN.replace(b"E: 5", b"E:  \t\xe9 \t"),
+        KNOWN.replace(b"A: 1", b"A: x").replace(b"E: 5", b"E: y").replace(b"C: 3", b"C: z"),
+    ],
+)
+def test_other_values(block: bytes) -> None:
+    memory = taught(block=KNOWN)
+    for _ in range(2):
+        check_recalled(memory, LINE, block)
+    check_recalled(memory, LINE, KNOWN)
+    check_recalled(memory, b"PUT /c HTTP/1.1", block)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        KNOWN.replace(b"Host: a", b"Host: b"),
+        KNOWN.replace(b"Host: a", b"host: a"),
+        KNOWN.replace(b"Host: a", b"X: a"),
+        KNOWN.replace(b"A: 1", b"Host: a"),
+        KNOWN.replace(b"A: 1", b"Content-Length: 1"),
+        KNOWN.replace(b"A: 1", b"Transfer-Encoding: chunked"),
+        KNOWN.replace(b"A: 1", b"A_: 1"),
+        KNOWN.replace(b"keep-alive", b"close"),
+        KNOWN.replace(b"Connection", b"X"),
+        KNOWN.replace(b"E: 5", b"E: 5\r\nF: 6"),
+        KNOWN.replace(b"E: 5\r\n", b""),
+        KNOWN.replace(b"A: 1", b"A : 2"),
+        KNOWN.replace(b"A: 1", b" A: 2"),
+        KNOWN.replace(b"A: 1", b"A"),
+        KNOWN.replace(b"A: 1", b": 1"),
+        KNOWN.replace(b"A: 1", b"A: \x01"),
+        KNOWN.replace(b"A: 1", b"A: \n"),
+        KNOWN.replace(b"A: 1", b"A: 1\nB: 2"),
+        KNOWN.replace(b"A: 1", b"A: 1\r"),
+        KNOWN.replace(b"A: 1\r\n", b"A: 1\n"),
+        KNOWN.replace(b"A: 1", b""),
+        KNOWN.replace(b"C: 3", b""),
+        KNOWN.replace(b"D: 4", b"\r\n"),
+        KNOWN.replace(b"E: 5", b""),
+        KNOWN.replace(b"E: 5\r\n", b"\r\nGET / HTTP/1.1"),
+        KNOWN.replace(b"C: 3", b"\r\nGET /c HTTP/1.1").replace(b"D: 4\r\n", b""),
+        KNOWN.replace(b"B: 2\r\nC: 3\r\n", b"C: 3\r\nB: 2\r\n"),
+        KNOWN.replace(b"A: 1", b"A: " + b"x" * 5000),
+        KNOWN + b"\r\n\r\n",
+        b"\r\n" + KNOWN,
+        b"\r\n",
+    ],
+)
+def test_block_that_differs_in_more(block: bytes) -> None:
+    memory = taught(block=KNOWN)
+    assert memory.recall(LINE, block) is None
+    check_recalled(memory, LINE, KNOWN)
+
+
+def test_dropped_names_do_not_move_the_others() -> None:
+    block = b"Host: a\r\nX_Y: 1\r\nZ: 2\r\n\r\n"
+    memory = taught(block=block)
+    check_recalled(memory, LINE, block)
+    assert memory.recall(LINE, block.replace(b"X_Y: 1", b"X_Y: 2")) is None
+    assert memory.recall(LINE, block.replace(b"Z: 2", b"Z: 3")) is None
+
+
+@pytest.mark.parametrize("limit", ["header_size", "headers_size"])
+def test_other_values_within_the_limits(limit: str) -> None:
+    memory = taught(limits=LIMITS._replace(**{limit: 100}))
+    assert memory.recall(LINE, BLOCK.replace(b"y", b"y" * 80)) is not None
+    assert memory.recall(LINE, BLOCK.replace(b"y", b"y" * 98)) is None
+    assert memory.recall(LINE, BLOCK.replace(b"y", b"y" * 2000)) is None
+
+
+def test_size_is_bounded() -> None:
+    largest = b"Host: a\r\nX: " + b"y" * (4096 - 16) + b"\r\n\r\n"
+    assert len(largest) == 4096
+    check_recalled(taught(block=largest), LINE, largest)
+    larger = largest.replace(b"X", b"XX")
+    assert taught(block=larger).recall(LINE, larger) is None
+    assert taught(block=largest).recall(LINE, largest.replace(b"yy", b"yyy", 1)) is None
 
 
 def test_no_mutation_is_remembered() -> None:
-    made = HeadMemory()
-    mine = request()
-    made.remember(LINE, BLOCK, request())
-    made.remember(LINE, BLOCK, mine)
+    memory = HeadMemory(PARSE, LIMITS)
+    mine = accept(LINE, BLOCK, PARSE, LIMITS)
+    memory.remember(LINE, BLOCK, mine)
     mine.headers.append((b"x", b"mine"))
-    first, second = made.recall(LINE, BLOCK), made.recall(LINE, BLOCK)
-    assert first is not None
-    assert second is not None
-    first.headers.clear()
-    assert second.headers == FIELDS
+    for block in (BLOCK, BLOCK.replace(b"y", b"z"), BLOCK):
+        for _ in range(2):
+            check_recalled(memory, LINE, block)
+            found = memory.recall(LINE, block)
+            assert found is not None
+            found.headers.clear()
+
+
+LINES = [
+    b"A: 1",
+    b"A: 2",
+    b"B: 1",
+    b"Host: a",
+    b"Host: b",
+    b"X_A: 1",
+    b"Connection: close",
+    b"Connection: keep-alive",
+    b"Content-Length: 5",
+    b"Content-Length: 7",
+    b"bad",
+    b" A: 1",
+    b"A : 1",
+    b"",
+]
+
+
+@settings(max_examples=300)
+@given(st.lists(st.lists(st.sampled_from(LINES), max_size=4), min_size=2, max_size=6), st.data())
+def test_memory_agrees_with_the_guard(heads: list[list[bytes]], data: st.DataObject) -> None:
+    """Whatever it saw before: what it recalls is what the guard would say."""
+    memory = HeadMemory(PARSE, LIMITS)
+    for lines in heads:
+        block = b"\r\n".join([b"Host: a", *lines, b"", b""])
+        line = data.draw(
+            st.sampled_from([LINE, b"PUT / HTTP/1.1", b"GET http://b/ HTTP/1.1", b"?"])
+        )
+        if b"\r\n\r\n" in block[:-1]:
+            continue
+        try:
+            expected = accept(line, block, PARSE, LIMITS)
+        except ProtocolError:
+            assert memory.recall(line, block) is None
+            continue
+        found = memory.recall(line, block)
+        if found is not None:
+            assert facts(found) == facts(expected)
+        else:
+            memory.remember(line, block, expected)
 
 
 # On the wire
@@ -164,28 +309,27 @@ def heads_of(wire: Wire) -> list[tuple[bytes, Headers]]:
     return [(cycle.request.target, cycle.request.headers) for cycle in wire.cycles]
 
 
-def trained(parser: str) -> Wire:
+def trained(parser: str, request: bytes = GET) -> Wire:
     """An engine that knows the fields of `GET`."""
     wire = Wire(parser)
     for _ in range(3):
-        wire.feed(GET)
+        wire.feed(request)
         wire.answer()
     return wire
 
 
 def test_known_head_is_not_parsed(parser: str, monkeypatch: pytest.MonkeyPatch) -> None:
     wire = trained(parser)
-    monkeypatch.setattr(H1, "on_head", lambda *args: pytest.fail("parsed again"))
+    monkeypatch.setattr(h1_reader, "accept", lambda *args: pytest.fail("looked at again"))
     wire.feed(GET.replace(b"/ ", b"/next?q "))
-    assert heads_of(wire)[-1] == (b"/next?q", [(b"host", b"a")])
-
-
-def test_eager_application(parser: str) -> None:
-    wire = Wire(parser, lambda wire, cycle: wire.answer())
-    for _ in range(4):
-        wire.feed(GET)
-    assert heads_of(wire) == [(b"/", [(b"host", b"a")])] * 4
-    assert wire.statuses == [200] * 4
+    wire.answer()
+    wire.feed(GET[:5], GET[5:] + GET)
+    wire.answer_all()
+    assert heads_of(wire)[3:] == [
+        (b"/next?q", [(b"host", b"a")]),
+        (b"/", [(b"host", b"a")]),
+        (b"/", [(b"host", b"a")]),
+    ]
 
 
 def test_fields_of_the_request_in_progress_are_not_the_next_ones(parser: str) -> None:
@@ -195,16 +339,34 @@ def test_fields_of_the_request_in_progress_are_not_the_next_ones(parser: str) ->
         wire.feed(other[:20], other[20:], GET)
         wire.answer()
         wire.answer()
-    wire.feed(GET)
-    assert heads_of(wire)[-1] == (b"/", [(b"host", b"a")])
+    assert (
+        heads_of(wire) == [(b"/", [(b"host", b"a"), (b"x", b"y")]), (b"/", [(b"host", b"a")])] * 3
+    )
 
 
-def test_empty_lines_before_a_known_head(parser: str) -> None:
-    wire = trained(parser)
-    wire.feed(b"\r\n\r\n", GET)
-    if not wire.refusals:
-        assert len(wire.cycles) == 4
-        assert not wire.mid_head()
+@pytest.mark.parametrize("known", [False, True])
+def test_one_empty_line_before_each_known_head(parser: str, known: bool) -> None:
+    wire = trained(parser) if known else Wire(parser)
+    for _ in range(3):
+        wire.feed(b"\r\n", GET)
+        wire.answer()
+        wire.feed(b"\r\n" + GET)
+        wire.answer()
+        wire.feed(b"\r", b"\n" + GET)
+        wire.answer()
+    assert wire.refusals == []
+    wire.feed(b"\r\n", b"\r\n" + GET)
+    assert [error.status for error in wire.refusals] == [400]
+
+
+def test_two_known_heads_in_one_piece(parser: str) -> None:
+    """The second looks like fields of the first, from where the first begins."""
+    request = b"GET / HTTP/1.1\r\nHost: a\r\nA: 1\r\nB: 2\r\nC: 3\r\n\r\n"
+    wire = trained(parser, request)
+    wire.feed(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    wire.answer_all()
+    assert heads_of(wire)[3:] == [(b"/", [(b"host", b"a")])] * 2
+    assert wire.refusals == []
 
 
 @pytest.mark.parametrize("ending", [b"", b"X", b"X: ", b"X: y\r\n", b"X: y\r"])
@@ -218,7 +380,7 @@ def test_known_head_behind_half_a_head(parser: str, ending: bytes) -> None:
     other = Wire(parser)
     other.feed(half + GET)
     assert heads_of(wire)[4:] == heads_of(other)
-    assert [each.status for each in wire.refusals] == [each.status for each in other.refusals]
+    assert [str(each) for each in wire.all_refusals] == [str(each) for each in other.all_refusals]
 
 
 def test_known_head_behind_half_a_head_behind_a_body(parser: str) -> None:
@@ -252,7 +414,12 @@ def test_known_head_that_is_what_is_left_of_a_body(parser: str) -> None:
     "poison",
     [
         b"GET http://evil/ HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET http://a/ HTTP/1.1\r\nHost: evil\r\n\r\n",
+        b"GET / HTTP/1.0\r\nHost: a\r\n\r\n",
+        b"GET / HTTP/1.0\r\nConnection: keep-alive\r\nHost: a\r\n\r\n",
+        b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
         b"GET / HTTP/1.1\nX-Evil: 1\r\nHost: a\r\n\r\n",
+        b"PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\r\n",
         b"\r\n" + GET,
         b"\r\n\r\n" + GET,
         b"GET / HTTP/1.1\r\nHost: a\n\n" + GET,
@@ -262,30 +429,20 @@ def test_memory_is_not_poisoned(parser: str, poison: bytes) -> None:
     wire = Wire(parser)
     for _ in range(3):
         wire.feed(poison)
-        if wire.refusals:
+        if wire.refusals or "close" in wire.calls:
             return  # nothing more is taken from this peer
         wire.answer_all()
-    _, _, block = poison.partition(b"\r\n")
+        if "close" in wire.calls:
+            return
+    _, _, block = poison.removeprefix(b"\r\n").partition(b"\r\n")
     for data in (GET, b"GET /x HTTP/1.1\r\n" + block):
         other = Wire(parser)
         other.feed(data)
         count = len(wire.cycles)
         wire.feed(data)
         assert heads_of(wire)[count:] == heads_of(other)
-        assert [each.status for each in wire.refusals] == [each.status for each in other.refusals]
+        assert [str(each) for each in wire.refusals] == [str(each) for each in other.refusals]
         wire.answer_all()
-
-
-def test_every_request_of_the_corpus_again_and_again(parser: str) -> None:
-    """However often a request came before, it is what it was."""
-    for case in load("valid"):
-        found, statuses = exchange(parser, [case.data] * 4)
-        if not all(each.keep_alive and each.complete for each in case.requests):
-            continue
-        if not case.requests or not case.data.endswith(b"\r\n\r\n"):
-            continue
-        assert found == case.requests * 4, case.name
-        assert statuses == [200] * len(found)
 
 
 PIECES = [
@@ -293,10 +450,15 @@ PIECES = [
     b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n",
     b"GET / HTTP/1.1\r\nHost: b\r\n\r\n",
     b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: a\r\nX: 1\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: a\r\nX: 2\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: a\r\nX_: 1\r\n\r\n",
     b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi",
     b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n\r\n\r\n\r\n0\r\n\r\n",
     b"GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n",
     b"GET / HTTP/1.1\r\nHost: a\r\nX: GET / HTTP/1.1\r\nY: 1\r\n\r\n",
+    b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
 ]
 
 
@@ -306,15 +468,14 @@ def test_memory_changes_nothing(requests: list[bytes], data: st.DataObject) -> N
     """With every head in a piece of its own, or cut anywhere: the same is found."""
     whole = b"".join(requests)
     cuts = data.draw(st.sets(st.integers(1, len(whole) - 1), max_size=4))
-    places = [0, *sorted(cuts), len(whole)]
-    cut = [whole[a:b] for a, b in pairwise(places)]
+    cut = [whole[a:b] for a, b in pairwise([0, *sorted(cuts), len(whole)])]
     for name in PARSERS:
         single = exchange(name, [whole[i : i + 1] for i in range(len(whole))])
+        assert len(single.statuses) == len(requests)
         assert exchange(name, requests) == single
         assert exchange(name, cut) == single
 
 
-@pytest.mark.parametrize("parser", PARSERS)
 def test_what_an_application_adds_is_not_remembered(parser: str) -> None:
     """Not even by one that acts at once, while its request is still being fed."""
 

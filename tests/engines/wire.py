@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from typing import NamedTuple
 
 from aserver.engines.fields import response_head
 from aserver.engines.h1 import H1
@@ -62,6 +63,11 @@ class Wire:
         written, self.sink.written = self.sink.written, b""
         return written
 
+    @property
+    def all_refusals(self) -> list[ProtocolError]:
+        """Found while being fed, or in what was held."""
+        return self.refusals + self.sink.refused
+
     def reading(self) -> bool:
         """Whether the engine takes bytes from the peer now."""
         return self.sink.reading
@@ -104,9 +110,17 @@ class Wire:
             self.answer()
 
 
-def exchange(parser: str, pieces: list[bytes]) -> tuple[list[Found], list[int]]:
-    """What an engine finds when every complete request is answered; and the statuses it sent."""
-    wire = Wire(parser)
+class Outcome(NamedTuple):
+    """What a conversation came to: the requests found, the statuses sent, the refusals' reasons."""
+
+    found: list[Found]
+    statuses: list[int]
+    reasons: list[str]
+
+
+def exchange(parser: str, pieces: list[bytes], limits: RequestLimits = LIMITS) -> Outcome:
+    """A conversation in which every request is answered once it is complete."""
+    wire = Wire(parser, limits=limits)
     answered = 0
     for piece in pieces:
         wire.feed(piece)
@@ -116,7 +130,8 @@ def exchange(parser: str, pieces: list[bytes]) -> tuple[list[Found], list[int]]:
                 break
             answered += 1
             wire.answer()
-    return [_found(cycle) for cycle in wire.cycles], wire.statuses
+    reasons = [error.reason for error in wire.all_refusals]
+    return Outcome([_found(cycle) for cycle in wire.cycles], wire.statuses, reasons)
 
 
 def _found(cycle: FakeCycle) -> Found:
@@ -124,7 +139,7 @@ def _found(cycle: FakeCycle) -> Found:
     return Found(
         method=request.method,
         target=request.target,
-        headers=[_comparable(*field) for field in request.headers],
+        headers=request.headers,
         version=request.http_version,
         length=request.content_length,
         keep_alive=request.keep_alive,
@@ -133,10 +148,6 @@ def _found(cycle: FakeCycle) -> Found:
         body=cycle.body,
         complete=cycle.complete,
     )
-
-
-def _comparable(name: bytes, value: bytes) -> tuple[bytes, bytes]:
-    return name, value
 
 
 def lines(*each: str) -> bytes:

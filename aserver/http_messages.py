@@ -1,15 +1,34 @@
-"""The fields that messages of ASGI's HTTP extensions bring: links of early hints, and trailers.
+"""What the application's HTTP messages bring, checked: bytes, links of early hints, trailers.
 
-They are checked and collected here; when they are allowed is the cycle's business.
+When they are allowed is the cycle's business.
 """
 
 from typing import Any
 
-from .engines.fields import check_field, trailer_line
-from .types import AppError, Headers, Message
+from .engines.fields import ResponseHead, check_field, trailer_line
+from .types import AppError, Headers, Message, Request
 
 # All messages of a response together. They are kept until the last of them.
 _MAX_TRAILERS_SIZE = 65_536
+
+
+def as_bytes(body: object) -> bytes:
+    """A `body` that is not plain bytes, as such.
+
+    Raises:
+        AppError: It is nothing of that kind.
+    """
+    if isinstance(body, (bytes, bytearray, memoryview)):
+        return bytes(body)
+    raise AppError(f"the body must be bytes, not {type(body).__name__}")
+
+
+def wrong_length(missing: int) -> AppError:
+    """The error of a body that does not have its content-length."""
+    comparison = "longer" if missing < 0 else "shorter"
+    return AppError(
+        f"the response body is {abs(missing)} bytes {comparison} than its content-length"
+    )
 
 
 def link_fields(message: Message) -> Headers:
@@ -31,11 +50,17 @@ def link_fields(message: Message) -> Headers:
 
 
 class Trailers:
-    """The trailer fields of a response, as far as the application has sent them."""
+    """The trailer fields of a response, as far as the application has sent them.
 
-    __slots__ = ("_size", "fields")
+    `sendable` says whether they go on the wire: the client must have asked for them (RFC 9110
+    section 6.5.1), and a body whose end is known before leaves no room for them.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_size", "fields", "sendable")
+
+    def __init__(self, request: Request, head: ResponseHead) -> None:
+        room = head.content_length is None and not head.bodyless
+        self.sendable = room and request.accepts_trailers
         self.fields: Headers = []
         self._size = 0
 

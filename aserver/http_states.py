@@ -1,0 +1,28 @@
+"""How far a request and its response are: the states of the HTTP cycle.
+
+The values are what an application reads when it sends a message that its state does not allow.
+"""
+
+from enum import Enum
+
+
+class Receiving(Enum):
+    """How far the request body is."""
+
+    OPEN = "more is on its way"
+    RECEIVED = "all has arrived"
+    DELIVERED = "the application has it all"
+    LAST = "all has arrived, and the client has closed its side"
+    HUNG_UP = "the application has it all, and the client has closed its side"
+
+
+class Sending(Enum):
+    """How far the response is."""
+
+    AWAITED = "no http.response.start yet"
+    HELD = "http.response.start was sent, its head waits for the first http.response.body"
+    STREAMING = "the head is out"
+    FILE = "a file is being sent"
+    TRAILERS = "the body is complete, its trailers are not"
+    COMPLETE = "the response is complete"
+    DISCONNECTED = "the client is gone"

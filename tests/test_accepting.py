@@ -1,0 +1,142 @@
+"""Accepting while there is room: over real sockets, in each event loop."""
+
+import asyncio
+import errno
+import socket
+import struct
+
+import pytest
+
+from aserver import Config, Server
+from aserver.accepting import Acceptor
+from aserver.admission import Admission
+from aserver.config import Bind, Limits
+from aserver.sockets import open_listeners
+from aserver.throttle import Throttle
+from tests.fakes import rounds
+from tests.inside import Run, hello, wait_for
+
+
+def test_the_backlog_is_the_kernels(run_in_loop: Run[None]) -> None:
+    """The loop is told a small one, or asyncio would log each of 2048 failures to accept."""
+
+    async def test() -> None:
+        server = Server(hello, Config.of(port=0, backlog=64))
+        await server.start()
+        (sock,) = server.sockets
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+        # struct tcp_info of a listening socket: tcpi_sacked is its backlog.
+        assert struct.unpack_from("I", info, 28)[0] == 64
+        await server.stop()
+
+    run_in_loop(test())
+
+
+class Gate(Admission):
+    """Room is there or not, as the test has it."""
+
+    __slots__ = ("room",)
+
+    room: bool
+
+    @property
+    def has_room(self) -> bool:
+        return self.room
+
+
+class Doorman(asyncio.Protocol):
+    """Counts who comes in, and closes the connection."""
+
+    def __init__(self, made: list[asyncio.BaseTransport]) -> None:
+        self.made = made
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.made.append(transport)
+        transport.close()
+
+
+class Entrance:
+    """An acceptor on a listener of its own."""
+
+    def __init__(self) -> None:
+        self.made: list[asyncio.BaseTransport] = []
+        throttle = Throttle()
+        self.gate = Gate(Limits(), set(), throttle)
+        self.gate.room = True
+        (self.listener,) = open_listeners(Bind(bind=("127.0.0.1:0",)))
+        self.acceptor = Acceptor(
+            [self.listener], 8, self.gate, throttle, lambda: Doorman(self.made)
+        )
+
+    async def turn(self, room: bool) -> None:
+        self.gate.room = room
+        self.acceptor.check()
+        self.acceptor.check()  # said twice, done once
+        await wait_for(lambda: bool(self.acceptor._servers) is room)
+        await wait_for(lambda: self.acceptor._changing is None)
+
+    async def count(self, number: int) -> None:
+        await wait_for(lambda: len(self.made) == number)
+
+    async def end(self) -> None:
+        await self.acceptor.stop()
+        self.listener.close()
+        await rounds()
+
+
+def test_room_comes_and_goes(run_in_loop: Run[None]) -> None:
+    async def test() -> None:
+        entrance = Entrance()
+        await entrance.acceptor.start()
+        address = entrance.listener.sock.getsockname()
+        for number in range(1, 4):
+            await entrance.turn(False)
+            with socket.create_connection(address):
+                await rounds(20)
+                assert len(entrance.made) == number - 1
+                await entrance.turn(True)
+                await entrance.count(number)
+        await entrance.end()
+
+    run_in_loop(test())
+
+
+def test_change_that_fails_is_tried_again(
+    run_in_loop: Run[None], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As without a file descriptor for the copy of the listening socket."""
+
+    def no_descriptor(fd: int) -> int:
+        raise OSError(errno.EMFILE, "")
+
+    async def test() -> None:
+        entrance = Entrance()
+        await entrance.acceptor.start()
+        await entrance.turn(False)
+        entrance.gate.room = True
+        with monkeypatch.context() as patch:
+            patch.setattr("aserver.accepting.os.dup", no_descriptor)
+            entrance.acceptor.refresh()
+            await wait_for(lambda: entrance.acceptor._changing is None)
+        assert "Nobody is accepted for a moment" in caplog.text
+        assert "Too many open files" in caplog.text
+        await entrance.turn(True)
+        await entrance.end()
+
+    run_in_loop(test())
+
+
+@pytest.mark.parametrize("room", [True, False])
+def test_stop_in_the_middle_of_a_change(run_in_loop: Run[None], room: bool) -> None:
+    async def test() -> None:
+        entrance = Entrance()
+        await entrance.acceptor.start()
+        entrance.gate.room = False
+        entrance.acceptor.check()
+        await asyncio.sleep(0)
+        entrance.gate.room = room
+        await entrance.end()
+        assert not entrance.acceptor._servers
+        assert entrance.acceptor._changing is None
+
+    run_in_loop(test())

@@ -1,0 +1,337 @@
+"""Formats of the access log, and what gets into a line."""
+
+import base64
+import json
+import os
+import re
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aserver.access_format import (
+    ATOMS,
+    FORMATS,
+    Moment,
+    clock,
+    compile_exclusions,
+    compile_format,
+)
+from aserver.declarations import ConfigError
+from aserver.engines.fields import ResponseHead
+from aserver.types import Address, Headers, Request
+
+CLIENT: Address = ("192.0.2.7", 54321)
+AGENT = b"Mozilla/5.0 (X11; Linux x86_64)"
+FIELDS: Headers = [(b"host", b"a"), (b"referer", b"http://a/b"), (b"user-agent", AGENT)]
+HEAD = ResponseHead(200, ((b"Content-Type", b"text/plain"), (b"x-a", b"1")), "GET")
+
+
+class Exchange:
+    """One request, answered a moment ago."""
+
+    def __init__(
+        self,
+        target: bytes = b"/path?a=b",
+        fields: Headers = FIELDS,
+        client: Address | None = CLIENT,
+        received: int = 5,
+        sent: int = 13,
+        seconds: float = 0.0,
+        method: str = "GET",
+    ) -> None:
+        self.request = Request(method, target, "1.1", fields)
+        self.client = client
+        self.received = received
+        self.sent = sent
+        self.began = clock() - seconds
+
+
+@pytest.fixture(autouse=True)
+def _zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Half past five hours east of Greenwich."""
+    monkeypatch.setenv("TZ", "XXX-05:30")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+NOON = 1795164539.0  # 2026-11-20 14:18:59 there
+
+
+def written(text: str, exchange: Exchange, head: ResponseHead = HEAD) -> str:
+    compiled = compile_format(text)
+    return compiled.lines([compiled.note(exchange, head)], Moment(NOON))
+
+
+def line(text: str, **options: Any) -> str:
+    made = written(text, Exchange(**options))
+    assert made.endswith("\n")
+    return made[:-1]
+
+
+# Lines
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, '192.0.2.7:54321 - - [20/Nov/2026:14:18:59] "GET /path?a=b" 200 13'),
+        ({"client": ("::1", 1)}, '::1:1 - - [20/Nov/2026:14:18:59] "GET /path?a=b" 200 13'),
+        ({"client": None}, 'None - - [20/Nov/2026:14:18:59] "GET /path?a=b" 200 13'),
+        ({"sent": 0}, '192.0.2.7:54321 - - [20/Nov/2026:14:18:59] "GET /path?a=b" 200 -'),
+        (
+            {"target": b'/"" 1', "method": "PUT"},
+            '192.0.2.7:54321 - - [20/Nov/2026:14:18:59] "PUT /%22%22 1" 200 13',
+        ),
+    ],
+)
+def test_daphne(options: dict[str, Any], expected: str) -> None:
+    assert line("daphne", **options) == expected
+
+
+def test_common_and_combined() -> None:
+    common = '192.0.2.7 - - [20/Nov/2026:14:18:59 +0530] "GET /path?a=b HTTP/1.1" 200 13'
+    assert line("common") == common
+    assert line("combined") == f'{common} "http://a/b" "{AGENT.decode()}"'
+    assert line("combined", fields=[]) == f'{common} "-" "-"'
+
+
+@pytest.mark.parametrize(
+    ("atom", "expected"),
+    {
+        "h": "192.0.2.7",
+        "l": "-",
+        "u": "-",
+        "t": "[20/Nov/2026:14:18:59 +0530]",
+        "r": "GET /path?a=b HTTP/1.1",
+        "m": "GET",
+        "U": "/path",
+        "q": "a=b",
+        "H": "HTTP/1.1",
+        "s": "200",
+        "B": "13",
+        "b": "13",
+        "I": "5",
+        "f": "http://a/b",
+        "a": AGENT.decode(),
+        "p": f"<{os.getpid()}>",
+        "pid": str(os.getpid()),
+        "client": "192.0.2.7:54321",
+        "target": "/path?a=b",
+        "time": "20/Nov/2026:14:18:59",
+        "iso": "2026-11-20T14:18:59+05:30",
+        "{User-Agent}i": AGENT.decode(),
+        "{x-none}i": "-",
+        "{content-type}o": "text/plain",
+        "{X-A}o": "1",
+        "{X}o": "-",
+    }.items(),
+)
+def test_atoms(atom: str, expected: str) -> None:
+    assert line(f"<%({atom})s>") == f"<{expected}>"
+
+
+@pytest.mark.parametrize(
+    ("atom", "pattern"),
+    [("T", "1"), ("M", "12[5-9]."), ("D", r"12[5-9]\d{4}"), ("L", r"1\.2[5-9]\d{4}")],
+)
+def test_durations(atom: str, pattern: str) -> None:
+    assert compile_format(f"%({atom})s").timed
+    assert re.fullmatch(pattern, line(f"%({atom})s", seconds=1.25))
+
+
+def test_a_batch_has_a_line_for_each() -> None:
+    compiled = compile_format("%(U)s")
+    notes = [compiled.note(Exchange(target), HEAD) for target in (b"/a", b"/b?c")]
+    assert compiled.lines(notes, Moment(NOON)) == "/a\n/b\n"
+    assert notes == [(b"/a",), (b"/b?c",)], "nothing is kept that is not needed"
+
+
+def test_every_atom_can_stand_alone() -> None:
+    for atom in ATOMS:
+        assert line(f"%({atom})s")
+
+
+def test_the_clock_is_read_only_where_a_duration_is_asked_for() -> None:
+    assert not any(compile_format(text).timed for text in FORMATS.values())
+    assert not compile_format("seconds %(s)s").timed
+    exchange = Exchange()
+    del exchange.began
+    assert written("combined", exchange)
+    assert compile_format("json").timed
+
+
+def test_without_a_client_and_a_query() -> None:
+    assert line("%(h)s|%(q)s|%(b)s|%(B)s", client=None, target=b"/", sent=0) == "-||-|0"
+
+
+def test_variables_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKER", 'a"\n')
+    assert line("%({WORKER}e)s %({NOT_THERE}e)s") == r"a\x22\x0a -"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "plain", "100%%", "{braces} {0} {request}", 'it\'s "quoted"', "\\ \\n \\x41 '''", "é"],
+)
+def test_literal_text_is_what_it_is(text: str) -> None:
+    assert line(text) == text.replace("%%", "%")
+    assert line(f"{text}%(s)s{text}") == f"{text}200{text}".replace("%%", "%")
+
+
+def test_of_several_headers_with_one_name_the_last() -> None:
+    assert line("%({a}i)s", fields=[(b"a", b"1"), (b"a", b"2")]) == "2"
+
+
+def test_a_field_of_the_response_is_not_found_in_another_ones_value() -> None:
+    head = ResponseHead(200, ((b"a-b", b"b: 1"), (b"b", b'2"')), "GET")
+    assert written("%({b}o)s %({a.b}o)s", Exchange(), head) == "2\\x22 -\n"
+
+
+@pytest.mark.parametrize(
+    ("authorization", "user"),
+    [
+        (b"Basic " + base64.b64encode(b"ada:secret"), "ada"),
+        (b"basic " + base64.b64encode(b'a b"\n\x1b:'), r"a\x20b\x22\x0a\x1b"),
+        (b"Basic " + base64.b64encode(b":secret"), "-"),
+        (b"Basic a", "-"),
+        (b"Basic", "-"),
+        (b"Bearer YTpi", "-"),
+    ],
+)
+def test_users(authorization: bytes, user: str) -> None:
+    assert line("%(u)s", fields=[(b"authorization", authorization)]) == user
+
+
+# JSON
+
+
+def test_json() -> None:
+    found = json.loads(line("json", seconds=1.25))
+    assert 1.25 <= found.pop("duration") < 2
+    assert found == {
+        "time": "2026-11-20T14:18:59+05:30",
+        "client": "192.0.2.7",
+        "port": 54321,
+        "method": "GET",
+        "path": "/path",
+        "query": "a=b",
+        "http_version": "1.1",
+        "status": 200,
+        "bytes_in": 5,
+        "bytes_out": 13,
+        "referer": "http://a/b",
+        "user_agent": AGENT.decode(),
+        "pid": os.getpid(),
+    }
+
+
+def test_json_without_anything() -> None:
+    found = json.loads(line("json", client=None, fields=[], target=b"*", sent=0, received=0))
+    assert [found[key] for key in ("client", "port", "query", "referer", "user_agent")] == [
+        None,
+        None,
+        "",
+        None,
+        None,
+    ]
+    assert json.loads(line("json", client=("192.0.2.1", None)))["port"] is None
+
+
+# Injection
+
+
+@given(st.binary(), st.binary(), st.binary())
+def test_nothing_from_outside_ends_a_line_or_quotes(
+    target: bytes, agent: bytes, user: bytes
+) -> None:
+    basic = b"Basic " + base64.b64encode(user)
+    exchange = Exchange(target, [(b"user-agent", agent), (b"authorization", basic)])
+    head = ResponseHead(200, ((b"x-a", b'\xff"\t'),), "GET")
+    text = written('%(u)s "%(r)s" "%(a)s" "%({x-a}o)s" "%({user-agent}i)s"', exchange, head)
+    assert re.fullmatch(r'\S+( "[ -~]*"){4}\n', text)
+    assert text.count('"') == 8
+    text = written("json", exchange, head)
+    assert re.fullmatch(r"[ -~]*\n", text)
+    assert json.loads(text)["user_agent"].encode("latin-1") == agent
+    assert json.loads(text)["path"].encode("latin-1") == target.partition(b"?")[0]
+
+
+# Time
+
+
+def test_the_zone_may_be_west(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "XXX+03:30")
+    time.tzset()
+    moment = Moment(0)
+    assert moment.clf == "[31/Dec/1969:20:30:00 -0330]"
+    assert moment.iso == "1969-12-31T20:30:00-03:30"
+    assert moment.daphne == "31/Dec/1969:20:30:00"
+
+
+def test_months_are_english() -> None:
+    """They come from a table, and not from the locale's."""
+    months = [Moment((30.5 * month + 5) * 86400).clf[4:7] for month in range(12)]
+    assert " ".join(months) == "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec"
+
+
+# Mistakes
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("%(x)s", r"there is no atom '%\(x\)s' \(%% is a percent sign\)"),
+        ("a %h b", "there is no atom '%h b'"),
+        ("100%", "there is no atom '%'"),
+        ("%(s)d", r"there is no atom '%\(s\)d'"),
+        ("%({a}x)s", r"there is no atom '%\({a}x\)s'"),
+        ("%({a b}i)s", "'a b' is not the name of a header"),
+        ("%({}o)s", "'' is not the name of a header"),
+        ("%({é}o)s", "'é' is not the name of a header"),
+    ],
+)
+def test_an_unknown_atom_is_named(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=f"^--access-log-format: {message}"):
+        compile_format(text)
+
+
+def test_names_of_headers_are_no_code() -> None:
+    name = "a'.b`|$%&*+^~#!"
+    assert line("%({" + name + "}i)s", fields=[(name.encode(), b"1")]) == "1"
+    assert line("%({" + name + "}o)s") == "-"
+
+
+# Exclusions
+
+
+@pytest.mark.parametrize(
+    ("patterns", "excluded", "logged"),
+    [
+        (["/health"], [b"/health", b"/health?a", b"/health?"], [b"/healthy", b"/", b"/a/health"]),
+        (["/health*"], [b"/health", b"/healthy/a?b"], [b"/Health"]),
+        (["*.css"], [b"/a/b.css", b"/b.css?v=1"], [b"/?a.css", b"/b.cssx"]),
+        (["/[ab]/?"], [b"/a/1", b"/b/2?c"], [b"/c/1", b"/a/", b"/a/12"]),
+        (["/a", "/b*c*d", "/e*f*g"], [b"/a", b"/b1c2d", b"/efg"], [b"/ab", b"/bc", b"/e"]),
+        (["*"], [b"*", b"/"], []),
+    ],
+)
+def test_exclusions(patterns: list[str], excluded: list[bytes], logged: list[bytes]) -> None:
+    is_excluded = compile_exclusions(patterns)
+    assert is_excluded is not None
+    assert all(is_excluded(target) for target in excluded)
+    assert not any(is_excluded(target) for target in logged)
+
+
+def test_no_exclusions_are_no_test() -> None:
+    assert compile_exclusions(()) is None
+
+
+def test_a_pattern_that_no_path_can_match() -> None:
+    with pytest.raises(ConfigError, match="--access-log-exclude: 'health' does not begin with a /"):
+        compile_exclusions(["/", "health"])

@@ -1,0 +1,147 @@
+"""The server as a process runs it: the event loop, the signals, the end of both."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncGenerator
+
+import pytest
+
+import aserver.running as module
+from aserver import Config, Server
+from aserver.app import AppImportError
+from aserver.declarations import ConfigError
+from aserver.running import close_loop, new_loop, run, stop_signals
+from aserver.types import Receive, Scope, Send
+from tests.inside import Diary, ask, hello, wait_for
+from tests.processes import in_threads
+
+
+def test_the_loop_is_chosen_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def kind(name: str) -> str:
+        loop = new_loop(name)
+        loop.close()
+        return type(loop).__module__.partition(".")[0]
+
+    assert [kind(name) for name in ("auto", "uvloop", "asyncio")] == ["uvloop", "uvloop", "asyncio"]
+    monkeypatch.setitem(sys.modules, "uvloop", None)
+    assert kind("auto") == "asyncio"
+    with pytest.raises(ConfigError, match="uvloop is not installed"):
+        new_loop("uvloop")
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_run_serves_until_a_signal_and_puts_the_handlers_back(
+    loop: str, number: signal.Signals
+) -> None:
+    handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+    diary = Diary()
+
+    async def interrupt(scope: Scope) -> None:
+        asyncio.get_running_loop().call_later(0.05, os.kill, os.getpid(), number)
+
+    diary.startup = interrupt
+    run(diary, Config.of(port=0, loop=loop))
+    assert diary.events == ["startup", "shutdown"]
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
+    with pytest.raises(RuntimeError):
+        asyncio.get_running_loop()
+
+
+def test_run_raises_what_start_raises_and_closes_its_loop() -> None:
+    with pytest.raises(AppImportError):
+        run("tests.served:nothing", Config.of(port=0))
+
+
+def test_run_in_debug_mode() -> None:
+    debug = []
+    diary = Diary()
+
+    async def interrupt(scope: Scope) -> None:
+        loop = asyncio.get_running_loop()
+        debug.append(loop.get_debug())
+        loop.call_soon(os.kill, os.getpid(), signal.SIGTERM)
+
+    diary.startup = interrupt
+    run(diary, Config.of(port=0, verbosity=3))
+    assert debug == [True]
+
+
+def test_outside_the_main_thread_signals_are_left_alone() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    seen = []
+
+    def thread() -> None:
+        with stop_signals(Server(hello)):
+            seen.append(signal.getsignal(signal.SIGTERM))
+
+    with in_threads(thread):
+        pass
+    assert seen == [before]
+
+
+def test_a_loop_is_closed_in_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_CLOSE_SECONDS", 0.05)
+    kept: list[object] = []
+
+    async def stubborn() -> None:
+        while not over:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(3600)
+
+    async def generator() -> AsyncGenerator[int]:
+        try:
+            yield 1
+        finally:
+            await stubborn()
+
+    async def begin() -> None:
+        kept.append(asyncio.ensure_future(stubborn()))
+        unfinished = generator()
+        kept.append(unfinished)
+        await anext(unfinished)
+
+    over = False
+    loop = asyncio.new_event_loop()
+    problems: list[object] = []
+    loop.set_exception_handler(lambda loop, problem: problems.append(problem))
+    loop.run_until_complete(begin())
+    started = time.perf_counter()
+    close_loop(loop)
+    assert time.perf_counter() - started < 1
+    assert loop.is_closed()
+    over = True
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_application_that_raises_what_ends_a_process(
+    loop: str, error: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    answers = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            raise error
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        asking.append(asyncio.ensure_future(client()))
+        await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def client() -> None:
+        await wait_for(lambda: any("Listening" in message for message in caplog.messages))
+        url = next(m.split()[-1] for m in caplog.messages if "Listening" in m)
+        answers.extend([(await ask(url))[:12] for _ in range(2)])
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    asking: list[asyncio.Future[None]] = []
+    with caplog.at_level(logging.INFO, "aserver"):
+        run(app, Config.of(port=0, loop=loop))
+    assert answers == [b"HTTP/1.1 500"] * 2
+    assert sum("exception in the application" in message for message in caplog.messages) == 2
