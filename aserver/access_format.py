@@ -126,14 +126,14 @@ _NOTED = {
 # How other names are computed; in this order, for some need others that stand above them.
 _NAMES = {
     "host": "client[0] if client else '-'",
-    "peer": "f'{client[0]}:{client[1]}' if client else 'None'",
+    "peer": "peers[client]",
     "target": "quoted_target(raw_target)",
     "path": "target.partition('?')[0]",
     "query": "target.partition('?')[2]",
     "fields": "dict(headers)",  # of several with one name, the last
     "user": "user_name(fields.get(b'authorization', b''))",
-    "referer": "quoted(fields.get(b'referer', b'-'))",
-    "user_agent": "quoted(fields.get(b'user-agent', b'-'))",
+    "referer": "values[fields.get(b'referer', b'-')]",
+    "user_agent": "values[fields.get(b'user-agent', b'-')]",
 }
 
 # The members of a JSON line, and what they are as text that is JSON already.
@@ -182,6 +182,7 @@ class _Source:
         self._environment: dict[str, Any] = {
             "clock": clock,
             "pid": os.getpid(),
+            "new_memos": _new_memos,
             "quoted": quoted,
             "quoted_target": quoted_target,
             "user_name": _user_name,
@@ -215,7 +216,7 @@ class _Source:
             raise ConfigError(f"--access-log-format: {field!r} is not the name of a header")
         name = f"field{len(self._names)}"
         if kind == "i":
-            self._names[name] = f"quoted(fields.get({field.lower().encode()!r}, b'-'))"
+            self._names[name] = f"values[fields.get({field.lower().encode()!r}, b'-')]"
         else:
             self._environment[f"find_{name}"] = _response_field(field)
             self._names[name] = f"find_{name}(block)"
@@ -240,6 +241,7 @@ class _Source:
             f"    return ({''.join(f'{_NOTED[name]}, ' for name in noted)})",
             "def lines(notes, moment):",
             "    made = []",
+            "    peers, values = new_memos()",
             f"    for ({''.join(f'{name}, ' for name in noted)}) in notes:",
             *(f"        {name} = {self._names[name]}" for name in computed),
             f"        made.append({' '.join(self._pieces)} '\\n')",
@@ -258,6 +260,26 @@ class _Source:
                 words.update(_WORD.findall(self._names[name]))
                 computed.insert(0, name)
         return computed, [name for name in _NOTED if name in words]
+
+
+class _Memo(dict[Any, str]):
+    """What a function makes of its argument: in a batch, the same things come again and again."""
+
+    def __init__(self, make: Callable[[Any], str]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, key: Any) -> str:
+        self[key] = text = self._make(key)
+        return text
+
+
+def _new_memos() -> tuple[_Memo, _Memo]:
+    return _Memo(_peer), _Memo(quoted)
+
+
+def _peer(client: Address | None) -> str:
+    return f"{client[0]}:{client[1]}" if client else "None"
 
 
 def _user_name(authorization: bytes) -> str:

@@ -7,6 +7,7 @@ the same rounds of that loop cost without a request.
 
 import asyncio
 import gc
+import os
 import sys
 from collections.abc import Iterator
 from itertools import count
@@ -15,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from aserver.access_log import AccessLog
+from aserver.config import Config
 from aserver.connection import Connection
 from aserver.running import new_loop
 from aserver.server import choose_parser
@@ -46,22 +49,25 @@ def different(request: str) -> Requests:
         yield request.format(number=number).encode("ascii")
 
 
+OTHERS = "".join(f"X-{letter}: {letter}{{number}}\r\n" for letter in "abcdefgh")
 GET = "GET /path?query HTTP/1.1\r\nHost: 127.0.0.1:8000\r\n"
 CASES = {
     "GET, 1 header": lambda: again(f"{GET}\r\n"),
     "GET, 8 headers": lambda: again(f"{GET}{BROWSER}\r\n"),
     "GET, 8 headers, never the same": lambda: different(f"{GET}{BROWSER}\r\n"),
+    "GET, 8 headers, all other than before": lambda: different(f"{GET}{OTHERS}\r\n"),
     "POST, 1 KiB": lambda: again(
         f"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1024\r\n\r\n{'x' * 1024}"
     ),
 }
 # By event loop and parser, in the order of the cases.
 BUDGET = {
-    ("uvloop", "httptools"): (23, 23, 41, 36),
-    ("uvloop", "h11"): (23, 23, 171, 151),
-    ("asyncio", "httptools"): (30, 30, 48, 43),
-    ("asyncio", "h11"): (30, 30, 178, 158),
+    ("uvloop", "httptools"): (22, 22, 29, 42, 36),
+    ("uvloop", "h11"): (22, 22, 98, 159, 36),
+    ("asyncio", "httptools"): (29, 29, 36, 49, 43),
+    ("asyncio", "h11"): (29, 29, 105, 166, 43),
 }
+LOGGED = 2  # more, with an access log
 WARM_UP = 5
 ROUNDS = 3  # of the event loop; a request needs one
 
@@ -113,10 +119,16 @@ async def turn() -> None:
         await asyncio.sleep(0)
 
 
-async def measure(parser: str, requests: Requests) -> tuple[list[str], int]:
+async def measure(
+    parser: str, requests: Requests, access_log: str | None = None
+) -> tuple[list[str], int]:
     """The calls that one request makes, and the writes."""
     transport = Transport()
-    connection = Connection(new_context(app, choose_parser(parser)))
+    context = new_context(app, choose_parser(parser))
+    if access_log is not None:
+        log = Config.of(access_log=access_log).log
+        context.access_log = AccessLog(log, asyncio.get_running_loop())
+    connection = Connection(context)
     connection.connection_made(transport)
     for _ in range(WARM_UP):
         connection.data_received(next(requests))
@@ -131,6 +143,8 @@ async def measure(parser: str, requests: Requests) -> tuple[list[str], int]:
     assert transport.written[-1].startswith(b"HTTP/1.1 200 OK\r\n")
     assert transport.written[-1].endswith(b"\r\n\r\nHello, world!")
     connection.connection_lost(None)
+    if context.access_log is not None:
+        context.access_log.close()
     for name in idle.names:
         busy.names.remove(name)
     return busy.names, len(transport.written) - WARM_UP
@@ -146,6 +160,17 @@ def test_budget(loop_name: str, parser: str, case: str) -> None:
         loop.close()
     budget = BUDGET[loop_name, parser][list(CASES).index(case)]
     assert writes == 1
+    assert len(names) <= budget, f"{len(names)} calls: {', '.join(names)}"
+
+
+def test_budget_of_the_access_log() -> None:
+    loop = new_loop("uvloop")
+    try:
+        case = CASES["GET, 1 header"]
+        names, _ = loop.run_until_complete(measure("httptools", case(), access_log=os.devnull))
+    finally:
+        loop.close()
+    budget = BUDGET["uvloop", "httptools"][0] + LOGGED
     assert len(names) <= budget, f"{len(names)} calls: {', '.join(names)}"
 
 

@@ -222,7 +222,7 @@ def test_size_line_is_no_longer_than_it_can_be() -> None:
         assert "the chunk extensions are larger than" in fault_of(*bytewise(line))[1]
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(st.binary(min_size=1, max_size=20), st.integers(0, 3))), st.data())
 def test_whatever_was_encoded(chunks: list[tuple[bytes, int]], data: st.DataObject) -> None:
     coded = b"".join(

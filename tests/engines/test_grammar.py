@@ -264,7 +264,7 @@ def test_request_line_is_judged_when_it_is_there() -> None:
         check_unfinished(bytearray(b"GET / HTTP/2.0\r\n"), 0, LIMITS)
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(
     st.lists(
         st.sampled_from(

@@ -194,6 +194,40 @@ def test_endless(parser: str, start: bytes, endless: bytes, status: int, piece: 
     assert [str(error) for error in whole.refusals] == [str(error) for error in wire.refusals]
 
 
+@pytest.mark.parametrize("start", [b"GET / HTTP/1.1\r\n", CHUNKED + b"0\r\n"])
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        (b"X:" + b"y" * 88 + b"y", 431),  # one header: 90 bytes are allowed
+        (b"X:" + b"y" * 88 + b"\ry", 431),
+        (b"X:\r\n" * 13, 431),  # 12 of them
+        ((b"X:" + b"y" * 66 + b"\r\n") * 2 + b"X:yyyyyyyyyy", 431),  # 150 bytes, and the empty line
+        (b"X: \x01", 400),
+        (b"X: \n", 400),
+        (b"X: \ry", 400),
+    ],
+)
+def test_refused_at_the_first_byte_too_much(
+    parser: str, start: bytes, fields: bytes, status: int
+) -> None:
+    """No byte more is waited for."""
+    wire = Wire(parser, limits=SMALL)
+    wire.feed(start)
+    wire.feed_bytewise(fields[:-1])
+    assert wire.refusals == []
+    wire.feed(fields[-1:])
+    assert [error.status for error in wire.refusals] == [status]
+
+
+def test_request_line_refused_at_the_first_byte_too_much(parser: str) -> None:
+    for line in (b"GET /" + b"x" * 96, b"GET /" + b"x" * 95 + b"\rx", b"x" * 101):
+        wire = Wire(parser, limits=SMALL)
+        wire.feed_bytewise(line[:-1])
+        assert wire.refusals == []
+        wire.feed(line[-1:])
+        assert len(wire.refusals) == 1
+
+
 @pytest.mark.parametrize("line", [b"X: y\r\n", b"x" * 100])
 def test_endless_trailers_take_no_memory(parser: str, line: bytes) -> None:
     wire = Wire(parser)

@@ -279,7 +279,7 @@ def stages(draw: st.DrawFn) -> Stage:
     return Stage(draw(st.sampled_from([*PARSERS])), requests, pieces, limits)
 
 
-@settings(max_examples=400)
+@settings(max_examples=300)
 @given(stages(), st.lists(st.sampled_from(MOVES), max_size=40))
 def test_every_request_is_answered_in_order(stage: Stage, moves: list[str]) -> None:
     for name in moves:
@@ -303,7 +303,7 @@ def test_every_request_is_answered_in_order(stage: Stage, moves: list[str]) -> N
         assert repr(stage.engine) == "<H1 reading=HEAD writing=IDLE held=0>"
 
 
-@settings(max_examples=400)
+@settings(max_examples=300)
 @given(stages(), st.lists(st.sampled_from(MOVES + ENDS), max_size=40), st.booleans())
 def test_every_end(stage: Stage, moves: list[str], finished: bool) -> None:
     for name in moves:

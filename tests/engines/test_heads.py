@@ -276,7 +276,7 @@ LINES = [
 ]
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(st.lists(st.lists(st.sampled_from(LINES), max_size=4), min_size=2, max_size=6), st.data())
 def test_memory_agrees_with_the_guard(heads: list[list[bytes]], data: st.DataObject) -> None:
     """Whatever it saw before: what it recalls is what the guard would say."""
@@ -462,7 +462,7 @@ PIECES = [
 ]
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(st.lists(st.sampled_from(PIECES), min_size=2, max_size=8), st.data())
 def test_memory_changes_nothing(requests: list[bytes], data: st.DataObject) -> None:
     """With every head in a piece of its own, or cut anywhere: the same is found."""
