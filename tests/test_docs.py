@@ -5,6 +5,7 @@ another comment, or with a known head, is compared with the code that it speaks 
 """
 
 import ast
+import importlib
 import json
 import re
 import runpy
@@ -21,14 +22,16 @@ from pathlib import Path
 import pytest
 
 import aserver
-from aserver import limits, types
-from aserver.access_format import ATOMS, FORMATS, JSON
+from aserver import types
+from aserver.access_format import ATOMS, FORMATS, JSON, compile_format
 from aserver.cli import EXIT_CODES
 from aserver.config import DECLARATIONS
+from aserver.engines.guard import METHODS
 from aserver.options import build_parser, load
 from aserver.testing import serve
 from aserver.types import Receive, Scope, Send
 from tests.processes import ROOT, Process
+from tests.test_budget import CASES
 from tests.test_layering import LAYERS, PACKAGE
 
 DOCS = ROOT / "docs"
@@ -220,10 +223,12 @@ def test_default_sizes() -> None:
 
 
 def test_fixed_numbers() -> None:
-    rows = table(text_of("topics", "limits.md"), "name", "value", "what")
+    rows = table(text_of("topics", "limits.md"), "name", "in", "value", "what")
     assert rows
-    for constant, value, _ in rows:
-        assert getattr(limits, constant.strip("`")) == float(value)
+    for constant, file, value, _ in rows:
+        module = file.strip("`").removesuffix(".py").replace("/", ".")
+        found = getattr(importlib.import_module(f"aserver.{module}"), constant.strip("`"))
+        assert found == float(value), constant
 
 
 def test_access_log_formats() -> None:
@@ -239,6 +244,13 @@ def test_access_log_formats() -> None:
     assert list(json.loads(line[1])) == list(JSON)
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_examples_of_access_log_formats(page: Path) -> None:
+    given = re.findall(r"--access-log-format '(.*?)'", page.read_text(encoding="utf-8"))
+    for each in given:
+        compile_format(each)
+
+
 @pytest.mark.parametrize("file", ["logging.toml", "logging.ini"])
 def test_configurations_of_logging(file: str, tmp_path: Path) -> None:
     write_files(DOCS / "howto" / "logging.md", tmp_path)
@@ -250,27 +262,44 @@ def test_configurations_of_logging(file: str, tmp_path: Path) -> None:
     assert "aserver.server INFO Hello" in (tmp_path / "mysite.log").read_text()
 
 
-def test_scope() -> None:
-    rows = table(text_of("reference", "asgi.md"), "key", "value")
-    scopes = []
+def scopes(*requests: str) -> list[Scope]:
+    """The scopes that an application with a lifespan gets of these requests."""
+    seen = []
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await receive()
             await send({"type": "lifespan.startup.complete"})
         else:
-            scopes.append(scope)
+            seen.append(scope)
             await nothing(scope, receive, send)
 
     with serve(application) as server:
-        get(server.url)
-    (scope,) = scopes
+        for request in requests:
+            exchange(server.port, request)
+    return seen
+
+
+def test_scope() -> None:
+    get = AROUND["request line"].format
+    old, new = scopes(get("GET / HTTP/1.0"), get("GET / HTTP/1.1\r\nTE: trailers\r\nA_B: c"))
+    (usual,) = scopes(get("GET / HTTP/1.1"))
     page = text_of("reference", "asgi.md")
+    rows = table(page, "key", "value")
+    assert {key.strip("`") for key, _ in rows} == usual.keys()
+    assert ast.literal_eval(codes(dict(rows)["`asgi`"])[0]) == usual["asgi"]
+    assert new["headers"] == [(b"te", b"trailers"), (b"host", b"example.com")]
+
     extensions = table(section(page, "Extensions"), "extension", "HTTP/1.1", "HTTP/1.0", "")
-    working = {row[0].strip("`") for row in extensions if row[1] == "yes"}
-    assert working == scope["extensions"].keys()
-    assert {key.strip("`") for key, _ in rows} == scope.keys()
-    assert ast.literal_eval(codes(dict(rows)["`asgi`"])[0]) == scope["asgi"]
+    by_support = [{row[0].strip("`"): row[column] for row in extensions} for column in (1, 2)]
+    for scope, described, working in (
+        (usual, by_support[0], {"yes"}),
+        (new, by_support[0], {"yes", "with `TE: trailers`"}),
+        (old, by_support[1], {"yes"}),
+    ):
+        assert scope["extensions"].keys() == {
+            name for name, support in described.items() if support in working
+        }
 
 
 def test_public_names() -> None:
@@ -322,56 +351,42 @@ def test_layers() -> None:
 def test_seams() -> None:
     rows = table(text_of("topics", "architecture.md"), "seam", "who", "seen from", "what passes")
     for seam, *_, passes in rows:
-        protocol = getattr(types, seam.strip("`"))
-        there = set(dir(protocol)) | set(protocol.__annotations__)
-        assert set(codes(passes)) - {"deadline"} <= there | {"write", "writelines"}, seam
+        if seam == "`Parser`":  # a function
+            continue
+        members = vars(getattr(types, seam.strip("`")))
+        members = members | members.get("__annotations__", {})
+        assert set(codes(passes)) == {each for each in members if each[0] != "_"}, seam
 
 
 # What is refused
 
-HOST = b"Host: example.com\r\n"
-VERDICTS = {
-    "Content-Length and Transfer-Encoding": b"POST / HTTP/1.1\r\n"
-    + HOST
-    + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    "two Content-Length that differ": b"POST / HTTP/1.1\r\n"
-    + HOST
-    + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n",
-    "Content-Length twice, equal": b"POST / HTTP/1.1\r\n"
-    + HOST
-    + b"Content-Length: 1\r\nContent-Length: 1\r\n\r\na",
-    "Content-Length: +1": b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: +1\r\n\r\na",
-    "Transfer-Encoding: gzip, chunked": b"POST / HTTP/1.1\r\n"
-    + HOST
-    + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
-    "Transfer-Encoding in HTTP/1.0": b"POST / HTTP/1.0\r\n"
-    + HOST
-    + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    "no Host in HTTP/1.1": b"GET / HTTP/1.1\r\n\r\n",
-    "two Host": b"GET / HTTP/1.1\r\n" + HOST + HOST + b"\r\n",
-    "Host with a space, a path, user information": b"GET / HTTP/1.1\r\nHost: u@a b/c\r\n\r\n",
-    "a space before the colon of a field": b"GET / HTTP/1.1\r\n" + HOST + b"A : b\r\n\r\n",
-    "a line ending in LF alone": b"GET / HTTP/1.1\nHost: example.com\n\n",
-    "a field folded over two lines": b"GET / HTTP/1.1\r\n" + HOST + b"A: b\r\n c\r\n\r\n",
-    "a control character in a field": b"GET / HTTP/1.1\r\n" + HOST + b"A: b\x01c\r\n\r\n",
-    "a field name with an underscore": b"GET / HTTP/1.1\r\n" + HOST + b"A_B: c\r\n\r\n",
-    "a target that is not ASCII": b"GET /\xc3\xa9 HTTP/1.1\r\n" + HOST + b"\r\n",
-    "target * with GET": b"GET * HTTP/1.1\r\n" + HOST + b"\r\n",
-    "CONNECT": b"CONNECT example.com:80 HTTP/1.1\r\n" + HOST + b"\r\n",
-    "Expect: something else": b"POST / HTTP/1.1\r\n" + HOST + b"Expect: tea\r\n\r\n",
-    "an unknown method": b"BREW / HTTP/1.1\r\n" + HOST + b"\r\n",
-    "a method in lower case": b"get / HTTP/1.1\r\n" + HOST + b"\r\n",
-    "HTTP/1.2": b"GET / HTTP/1.2\r\n" + HOST + b"\r\n",
-    "HTTP/2 with prior knowledge": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-    "a head of more than 64 KiB": b"GET / HTTP/1.1\r\n"
-    + HOST
-    + b"A: "
-    + b"b" * 80_000
-    + b"\r\n\r\n",
-    "a chunk with an extension": b"POST / HTTP/1.1\r\n"
-    + HOST
-    + b"Transfer-Encoding: chunked\r\n\r\n1;a=b\r\nx\r\n0\r\n\r\n",
-    "no HTTP at all": b"\x16\x03\x01\x00\xa5\x01\x00\x00\r\n\r\n",
+# What stands around the bytes in a table, by the head of its first column.
+AROUND = {
+    "request line": "{}\r\nHost: example.com\r\n\r\n",
+    "fields": "POST / HTTP/1.1\r\nHost: example.com\r\n{}\r\n\r\n0\r\n\r\n",
+    "Host": "GET / HTTP/1.1\r\n{}\r\n\r\n",
+    "chunks": "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{}",
+}
+
+
+def headers_of(size: int) -> str:
+    """Headers of so many bytes, `Host: example.com` and all line ends included."""
+    lines = ["X: " + "x" * 10_000] * 6
+    size -= len("Host: example.com\r\n") + sum(len(line) + 2 for line in lines)
+    return "\r\n".join([*lines, "X: " + "x" * (size - len("X: \r\n"))])
+
+
+SIZES = {
+    "a request line of {} bytes": lambda size: AROUND["request line"].format(
+        f"GET /{'x' * (size - 14)} HTTP/1.1"
+    ),
+    "a header of {} bytes": lambda size: AROUND["fields"].format(f"X: {'x' * (size - 3)}"),
+    "{} headers": lambda size: AROUND["fields"].format("\r\n".join(["X_Y: z"] * (size - 1))),
+    "headers of {} bytes": lambda size: AROUND["fields"].format(headers_of(size)),
+    "{} trailers": lambda size: AROUND["chunks"].format("0\r\n" + "X: y\r\n" * size + "\r\n"),
+    "chunk extensions of {} bytes": lambda size: AROUND["chunks"].format(
+        f"1;{'x' * 8000}\r\nx\r\n0;{'x' * (size - 8002)}\r\n\r\n"
+    ),
 }
 
 
@@ -383,22 +398,60 @@ async def nothing(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body"})
 
 
+def exchange(port: int, request: str) -> int:
+    """The status that a request is answered with; a refusal is one sentence, and the end."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
+        sock.sendall(request.encode("latin-1"))
+        with sock.makefile("rb") as reader:
+            status = int(reader.readline().split()[1])
+            if status != 200:
+                head, _, body = reader.read().partition(b"\r\n\r\n")
+                assert b"\r\nconnection: close" in head
+                assert re.fullmatch(rb"[^\n]+\n", body), body
+    return status
+
+
 @pytest.mark.parametrize("parser", ["httptools", "h11"])
 def test_verdicts(parser: str) -> None:
-    rows = table(text_of("topics", "security.md"), "request", "httptools", "h11")
-    column = ["httptools", "h11"].index(parser) + 1
-    described = {row[0]: int(row[column]) for row in rows}
+    rows = [
+        (AROUND[head[0]].format(bytes(wire.strip("`"), "ascii").decode("unicode_escape")), row)
+        for head, *found in tables(text_of("topics", "security.md"))
+        for row in found
+        for wire in [row[1]]
+        if head[1:] == ["as sent", "answer"]
+    ]
+    assert len(rows) > 90
     with serve(nothing, http=parser) as server:
-        seen = {label: verdict(server.port, raw) for label, raw in VERDICTS.items()}
-    assert seen == described
+        for request, row in rows:
+            assert exchange(server.port, request) == int(row[2]), row
 
 
-def verdict(port: int, raw: bytes) -> int:
-    """The status that a request is answered with."""
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
-        sock.sendall(raw)
-        with sock.makefile("rb") as reader:
-            return int(reader.readline().split()[1])
+@pytest.mark.parametrize("parser", ["httptools", "h11"])
+def test_sizes(parser: str) -> None:
+    rows = table(text_of("topics", "limits.md"), "request with", "answer")
+    assert {re.sub(r"\d+", "{}", row[0]) for row in rows} == SIZES.keys()
+    with serve(nothing, http=parser) as server:
+        for label, status in rows:
+            (size,) = re.findall(r"\d+", label)
+            request = SIZES[label.replace(size, "{}")](int(size))
+            assert exchange(server.port, request) == int(status), label
+
+
+def test_methods() -> None:
+    page = text_of("reference", "http.md").partition("\n### Methods\n")[2].partition("\n## ")[0]
+    assert set(codes(page)) == set(METHODS.values())
+
+
+def test_answers_by_the_server() -> None:
+    rows = table(text_of("reference", "http.md"), "status", "when")
+    code = "".join(path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py"))
+    answers = set(re.findall(r"(?:ProtocolError|_give_up)\(\s*(\d+)", code))
+    assert {row[0] for row in rows} == answers
+
+
+def test_cases_of_the_budget() -> None:
+    rows = table(text_of("topics", "performance.md"), "case", "the head is")
+    assert [row[0] for row in rows] == list(CASES)
 
 
 # The examples, run
