@@ -2,10 +2,11 @@
 
 The event loops accept by themselves and can be stopped only by closing what they listen on. So each
 is given a copy of the listening socket, which is closed when there is no room (`Admission`), and
-made anew when there is.
+made anew when there is. Meanwhile the listeners tell whether somebody waits.
 """
 
 import asyncio
+import errno
 import os
 import socket
 import sys
@@ -14,8 +15,8 @@ from contextvars import copy_context
 from typing import Any
 
 from .admission import Admission
+from .listener import BindError, Listener
 from .logs import server_log
-from .sockets import BindError, Listener
 from .throttle import Throttle
 
 # asyncio accepts as many connections in a row as the backlog it is told, and tells of each that
@@ -24,6 +25,8 @@ _ACCEPT_AT_ONCE = 16
 # From Python 3.13 on, loops remove the file of a unix socket; that is for the listener to do, or
 # not.
 _KEEP_FILE: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
+# accept(2): nobody can be accepted, though somebody is there.
+_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Acceptor:
@@ -50,6 +53,7 @@ class Acceptor:
         self._admission = admission
         self._new_protocol = new_protocol
         self._servers: list[asyncio.Server] = []
+        self._watched: list[int] = []
         self._changing: asyncio.Task[None] | None = None
         self._is_stopping = False
         self._throttle = throttle
@@ -73,9 +77,11 @@ class Acceptor:
             self._changing = loop.create_task(self._change(), context=self._task_context)
 
     def refresh(self) -> None:
-        """Once a second: try again what failed, and count on nobody who did not come."""
-        self._admission.expected = 0
+        """Once a second: try again what failed."""
+        self._admission.refresh()
         self.check()
+        if self._changing is None:
+            self._watch()
 
     @property
     def _is_right(self) -> bool:
@@ -89,8 +95,28 @@ class Acceptor:
             self._throttle.warning(server_log, "Nobody is accepted for a moment: %s", error)
         finally:
             self._changing = None
+            self._watch()
+
+    def _watch(self) -> None:
+        """While nobody is accepted: hear of the first who waits."""
+        if self._servers or self._watched or self._is_stopping:
+            return
+        loop = asyncio.get_running_loop()
+        self._watched = [listener.sock.fileno() for listener in self._listeners]
+        for fd in self._watched:
+            loop.add_reader(fd, self._on_waiting)
+
+    def _unwatch(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._watched:
+            loop.remove_reader(self._watched.pop())
+
+    def _on_waiting(self) -> None:
+        self._unwatch()  # it would be told in every round of the loop
+        self._admission.make_room()
 
     async def _open(self) -> None:
+        self._unwatch()
         try:
             for listener in self._listeners:
                 self._servers.append(await self._serve(listener))
@@ -134,11 +160,13 @@ class Acceptor:
         self._is_stopping = True
         if self._changing is not None:
             await asyncio.wait({self._changing})
+        self._unwatch()
         await self._close()
 
     def abandon(self) -> None:
         """The same at once, without regard for anybody who has been accepted just now."""
         self._is_stopping = True
+        self._unwatch()
         while self._servers:
             self._servers.pop().close()
 
@@ -156,7 +184,13 @@ class _ListeningSocket(socket.socket):
     def accept(self) -> tuple[socket.socket, Any]:
         if not self._admission.has_room:
             raise BlockingIOError
-        accepted = super().accept()
+        try:
+            accepted = super().accept()
+        except OSError as error:
+            if error.errno not in _SHORTAGES:
+                raise
+            self._admission.run_short(error)
+            raise BlockingIOError from None
         self._admission.expected += 1
         return accepted
 

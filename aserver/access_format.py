@@ -1,8 +1,8 @@
-"""The access log's formats, each compiled once to two functions: one notes, one writes.
+"""The access log's formats, each compiled once to two functions: one notes, one makes lines.
 
 Where a response ends, as little as possible happens: the values that the format needs are noted in
-a tuple. The lines of a whole batch are made of these later, in one loop, which takes half of the
-time that they take one by one between other things.
+a tuple, by the one function that is called for it. The lines of a whole batch are made of these
+later, in one loop, which takes half of the time that they take one by one between other things.
 
 A format is literal text and atoms such as `%(h)s`. Each atom is a piece of an f-string over a few
 names; the functions compute the names that are needed and nothing else. Outside text only gets
@@ -13,12 +13,12 @@ import fnmatch
 import os
 import re
 from binascii import a2b_base64
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from time import localtime, perf_counter
 from typing import Any, NamedTuple, Protocol
 
 from .declarations import ConfigError
-from .escaping import quoted, quoted_target
+from .escaping import quoted, quoted_targets
 from .types import Address, Head, Request
 
 # What the time between `Exchange.began` and the line is measured with.
@@ -57,19 +57,25 @@ class Moment:
 
 
 Note = tuple[Any, ...]
+Record = Callable[[Exchange, Head], None]
+Turn = Callable[[], None]
+Fail = Callable[[Exception], None]
+NewRecord = Callable[[list[Note], Container[int], Turn, Fail], Record]
 
 
 class Format(NamedTuple):
     """A compiled format.
 
     Attributes:
-        note: Takes down what a line needs of an exchange that has ended.
+        new_record: Makes a function that takes down what a line needs of an exchange that has
+            ended. It is given the list to put notes in; the lengths of that list at which it calls
+            `turn` first; and what it calls with an exception, for it raises none itself.
         lines: Makes the lines of a batch, each with its line end.
-        timed: Whether `note` needs `Exchange.began`.
+        timed: Whether a note needs `Exchange.began`.
     """
 
-    note: Callable[[Exchange, Head], Note]
-    lines: Callable[[Sequence[Note], Moment], str]
+    new_record: NewRecord
+    lines: Callable[[Sequence[Note], Moment], bytes]
     timed: bool
 
 
@@ -91,7 +97,7 @@ ATOMS = {
     "U": "{path}",
     "q": "{query}",
     "H": "HTTP/{version}",
-    "s": "{status}",
+    "s": "{numbers[status]}",
     "B": "{sent}",
     "b": "{sent or '-'}",
     "I": "{received}",
@@ -112,10 +118,10 @@ ATOMS = {
 # What is noted of an exchange: no more than references.
 _NOTED = {
     "client": "exchange.client",
-    "method": "exchange.request.method",
-    "raw_target": "exchange.request.target",
-    "version": "exchange.request.http_version",
-    "headers": "exchange.request.headers",
+    "method": "request.method",
+    "raw_target": "request.target",
+    "version": "request.http_version",
+    "headers": "request.headers",
     "status": "head.status",
     "block": "head.block",
     "sent": "exchange.sent",
@@ -123,11 +129,13 @@ _NOTED = {
     "seconds": "clock() - exchange.began",
 }
 
+# What is made of a whole batch at once.
+_COLUMNS = {"target": ("quoted_targets", "raw_target")}
+
 # How other names are computed; in this order, for some need others that stand above them.
 _NAMES = {
     "host": "client[0] if client else '-'",
     "peer": "peers[client]",
-    "target": "quoted_target(raw_target)",
     "path": "target.partition('?')[0]",
     "query": "target.partition('?')[2]",
     "fields": "dict(headers)",  # of several with one name, the last
@@ -156,7 +164,6 @@ JSON = {
 
 _ATOM = re.compile(r"%(?:(%)|\((?:\{([^{}]*)\}([ioe])|(\w+))\)s)?")
 _is_header = re.compile(r"[!#$%&'*+.^`|~0-9A-Za-z_-]+").fullmatch
-_WORD = re.compile(r"\w+")
 
 
 def compile_format(text: str) -> Format:
@@ -178,14 +185,16 @@ class _Source:
 
     def __init__(self) -> None:
         self._pieces: list[str] = []  # string literals of Python, joined by the compiler
+        self._columns = _COLUMNS.copy()
         self._names = _NAMES.copy()
         self._environment: dict[str, Any] = {
             "clock": clock,
             "pid": os.getpid(),
-            "new_memos": _new_memos,
-            "quoted": quoted,
-            "quoted_target": quoted_target,
+            "numbers": _Memo(str),
+            "peers": _Memo(_peer),
+            "quoted_targets": quoted_targets,
             "user_name": _user_name,
+            "values": _Memo(quoted),
         }
 
     def add_format(self, text: str) -> None:
@@ -229,53 +238,86 @@ class _Source:
             return "null" if value is None else encode_basestring_ascii(value.decode("latin-1"))
 
         self._environment |= {"text": encode_basestring_ascii, "optional": optional}
-        self._names["target"] = "raw_target.decode('latin-1')"
+        del self._columns["target"]
+        self._names = {"target": "raw_target.decode('latin-1')", **self._names}
         for key, piece in JSON.items():
             self._pieces += [repr(f'{", " if self._pieces else "{"}"{key}": '), f"f'''{piece}'''"]
         self._pieces.append("'}'")
 
     def compiled(self) -> Format:
-        computed, noted = self._needed()
+        words, computed = self._needed()
+        noted = [name for name in _NOTED if name in words]
+        columns = [name for name in self._columns if name in words]
+        note, rows = _tuple(noted), "notes"
+        if columns:
+            note = f"({note}, {', '.join(columns)})"
+            rows = f"zip(notes, {', '.join(f'all_{name}' for name in columns)})"
         source = [
-            "def note(exchange, head):",
-            f"    return ({''.join(f'{_NOTED[name]}, ' for name in noted)})",
+            "def new_record(notes, lengths, turn, fail):",
+            "    append = notes.append",
+            "    def record(exchange, head):",
+            "        try:",
+            "            if len(notes) in lengths:",
+            "                turn()",
+            "            request = exchange.request",
+            f"            append({_tuple([_NOTED[name] for name in noted])})",
+            "        except Exception as error:",
+            "            fail(error)",
+            "    return record",
             "def lines(notes, moment):",
-            "    made = []",
-            "    peers, values = new_memos()",
-            f"    for ({''.join(f'{name}, ' for name in noted)}) in notes:",
-            *(f"        {name} = {self._names[name]}" for name in computed),
-            f"        made.append({' '.join(self._pieces)} '\\n')",
-            "    return ''.join(made)",
+            *(f"    all_{name} = {self._column(name, noted)}" for name in columns),
+            f"    made = [{' '.join(self._pieces)} '\\n'",
+            f"        for {note} in {rows}",
+            *(f"        for {name} in [{self._names[name]}]" for name in computed),
+            "    ]",
+            "    return ''.join(made).encode('utf-8', 'replace')",
         ]
         environment = self._environment
         exec(compile("\n".join(source), "<access log format>", "exec"), environment)
-        return Format(environment["note"], environment["lines"], "seconds" in noted)
+        return Format(environment["new_record"], environment["lines"], "seconds" in noted)
 
-    def _needed(self) -> tuple[list[str], list[str]]:
-        """The names that the pieces need: to be computed, in their order, and to be noted."""
-        words = {word for piece in self._pieces if piece[0] == "f" for word in _WORD.findall(piece)}
+    def _needed(self) -> tuple[set[str], list[str]]:
+        """The names that the pieces need, and those of them to be computed, in their order."""
+        words = {word for piece in self._pieces if piece[0] == "f" for word in _names_in(piece)}
         computed: list[str] = []
         for name in reversed(self._names):
             if name in words:
-                words.update(_WORD.findall(self._names[name]))
+                words.update(_names_in(self._names[name]))
                 computed.insert(0, name)
-        return computed, [name for name in _NOTED if name in words]
+        words.update(self._columns[name][1] for name in words & self._columns.keys())
+        return words, computed
+
+    def _column(self, name: str, noted: list[str]) -> str:
+        function, source = self._columns[name]
+        return f"{function}([note[{noted.index(source)}] for note in notes])"
+
+
+def _tuple(items: Sequence[str]) -> str:
+    return f"({''.join(f'{item}, ' for item in items)})"
+
+
+def _names_in(expression: str) -> tuple[str, ...]:
+    """The names in an expression, and not the words in its strings, which may be anybody's."""
+    return compile(expression, "<access log format>", "eval").co_names
 
 
 class _Memo(dict[Any, str]):
-    """What a function makes of its argument: in a batch, the same things come again and again."""
+    """What a function makes of its argument: the same things come again and again."""
+
+    _MOST = 1024  # entries
+    _LONGEST = 500  # characters
 
     def __init__(self, make: Callable[[Any], str]) -> None:
         super().__init__()
         self._make = make
 
     def __missing__(self, key: Any) -> str:
-        self[key] = text = self._make(key)
+        text = self._make(key)
+        if len(text) <= self._LONGEST:
+            if len(self) >= self._MOST:
+                self.clear()
+            self[key] = text
         return text
-
-
-def _new_memos() -> tuple[_Memo, _Memo]:
-    return _Memo(_peer), _Memo(quoted)
 
 
 def _peer(client: Address | None) -> str:

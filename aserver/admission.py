@@ -1,8 +1,9 @@
-"""Who may come in: connections, in all and of one client, and calls of the application.
+"""Who may come in: connections, in all and of one client.
 
 Where there is no room, a connection waits unread: in the kernel's accept queue, or, if it has left
 that already, with a `Waiting` in its place. Whoever accepts (`aserver.accepting`) is told when
-there is room no more, and when there is again.
+there is room no more, and when there is again; and tells when somebody waits, so that connections
+which are idle make room.
 """
 
 import asyncio
@@ -14,13 +15,22 @@ from typing import Protocol, cast
 from .config import Limits
 from .limits import or_unlimited
 from .logs import peer_log, server_log
+from .socket_facts import addresses
 from .throttle import Throttle
-from .types import Connected, ProtocolError
+from .types import Connected
 
-# By default as many connections as files may be open, less these, which are for listeners, logs,
-# the event loop and the application's own; but so many in any case.
+# By default as many connections as the files suffice for that may be open, less these, which are
+# for listeners, logs, the event loop and the application's own; but so many in any case.
 RESERVED_FILES = 64
 LEAST_CONNECTIONS = 16
+# Of a connection whose peer reads slowly: its socket, the file it is sent, and what is waited with
+# (`aserver.sendfile`).
+FILES_PER_CONNECTION = 3
+
+# Of the connections that are idle so many make room at once: the share and the number are nginx's
+# (ngx_drain_connections).
+_SHARE_TO_CLOSE = 8
+MOST_TO_CLOSE = 32
 
 
 class Visitor(Connected, Protocol):
@@ -35,7 +45,7 @@ class Visitor(Connected, Protocol):
 
 
 class Admission:
-    """One worker's limits of connections and of calls at work.
+    """One worker's limits of connections.
 
     Args:
         limits: The configuration.
@@ -49,13 +59,12 @@ class Admission:
     """
 
     __slots__ = (
+        "_clients",
         "_connections",
         "_had_room",
-        "_hosts",
-        "_max_concurrency",
+        "_idle",
+        "_is_short",
         "_most",
-        "_most_per_client",
-        "_per_client",
         "_said",
         "_throttle",
         "_waiting",
@@ -67,11 +76,10 @@ class Admission:
         self._connections = connections
         self._throttle = throttle
         self._most = most_connections(limits.max_connections)
-        self._most_per_client = or_unlimited(limits.max_connections_per_client)
-        self._max_concurrency = limits.max_concurrency
+        self._clients = Clients(or_unlimited(limits.max_connections_per_client), throttle)
         self._waiting: dict[Waiting, None] = {}  # in the order they came
-        self._hosts: dict[Visitor, str] = {}  # whose connection it is, if that is counted
-        self._per_client: dict[str, int] = {}
+        self._idle: list[Connected] | None = None  # once a tick, where it was needed; oldest last
+        self._is_short = False  # of files or memory, it was found since the last tick
         self._had_room = True
         self._said = False  # that there is no room; again only after half of it was free
         self.expected = 0
@@ -80,26 +88,27 @@ class Admission:
     @property
     def has_room(self) -> bool:
         """Whether one more may be accepted."""
-        return len(self._connections) + len(self._waiting) + self.expected < self._most
+        present = len(self._connections) + len(self._waiting) + self.expected
+        return present < self._most and not self._is_short
 
     def ask(self, visitor: Visitor, transport: asyncio.Transport) -> None:
         """Let a new connection in: now, or when there is room; or turn it away."""
         if self.expected:
             self.expected -= 1
-        if self._most_per_client != inf and not self._count_in(visitor, transport):
-            transport.set_protocol(asyncio.Protocol())
-            transport.abort()
-        elif len(self._connections) < self._most and not self._waiting:
+        if len(self._connections) >= self._most or self._waiting:
+            self._waiting[Waiting(self, visitor, transport)] = None
+            self.make_room()
+        elif self._clients.count_in(visitor, transport):
             self._connections.add(visitor)
             visitor.begin(transport)
         else:
-            self._waiting[Waiting(self, visitor, transport)] = None
+            _turn_away(transport)
         self._tell()
 
     def leave(self, visitor: Visitor) -> None:
         """A connection that was let in is gone: the next may come."""
         self._connections.discard(visitor)
-        self._count_out(visitor)
+        self._clients.count_out(visitor)
         if self._said and len(self._connections) <= self._most / 2:
             self._said = False
         self._let_in()
@@ -108,7 +117,37 @@ class Admission:
     def give_up(self, waiting: "Waiting") -> None:
         """One that waited is gone."""
         self._waiting.pop(waiting, None)
-        self._count_out(waiting.visitor)
+        self._tell()
+
+    def make_room(self) -> None:
+        """Somebody waits: close connections that are idle, first those that have been for longest.
+
+        Whatever becomes idle now makes room from the next tick on: they are not looked through
+        for everybody who comes.
+        """
+        if self._idle is None:
+            idle = [connection for connection in self._connections if connection.is_idle]
+            self._idle = sorted(idle, key=lambda connection: connection.deadline, reverse=True)
+        left = max(1, min(len(self._idle) // _SHARE_TO_CLOSE, MOST_TO_CLOSE))
+        while self._idle and left:
+            connection = self._idle.pop()
+            if connection in self._connections and connection.is_idle:
+                connection.drain()
+                left -= 1
+
+    def run_short(self, error: OSError) -> None:
+        """Somebody could not be accepted for want of files or memory: nobody is, for a moment."""
+        self._throttle.warning(server_log, "Nobody is accepted for a moment: %s", error.strerror)
+        self._is_short = True
+        self._tell()
+
+    def refresh(self) -> None:
+        """The tick: things may be better now. Who is expected and did not come never will."""
+        self.expected = 0
+        self._is_short = False
+        self._idle = None
+        if self._waiting:
+            self.make_room()
         self._tell()
 
     def lift(self) -> None:
@@ -116,66 +155,77 @@ class Admission:
         self._most = inf
         self._let_in()
 
-    def busy(self) -> ProtocolError:
-        """What a request is refused with when too many calls of the application are at work."""
-        self._throttle.warning(
-            server_log,
-            "As many requests are at work as --max-concurrency (%d) allows: refusing further ones",
-            self._max_concurrency,
-        )
-        return ProtocolError(503, "too many requests are at work (--max-concurrency)")
-
     def _let_in(self) -> None:
         while self._waiting and len(self._connections) < self._most:
             waiting = next(iter(self._waiting))
             del self._waiting[waiting]
-            if not waiting.transport.is_closing():  # else it will be heard of, and counted out
+            if waiting.transport.is_closing():
+                continue
+            if self._clients.count_in(waiting.visitor, waiting.transport):
                 self._connections.add(waiting.visitor)
                 waiting.end()
+            else:
+                _turn_away(waiting.transport)
 
     def _tell(self) -> None:
         has_room = self.has_room
-        if has_room is not self._had_room:
-            self._had_room = has_room
-            if not has_room and not self._said:
-                self._said = True
-                self._throttle.warning(
-                    server_log,
-                    "As many connections are open as --max-connections (%d) allows: "
-                    "further ones wait until others close",
-                    self._most,
-                )
-            self.on_change()
+        if has_room is self._had_room:
+            return
+        self._had_room = has_room
+        if not has_room and not self._said and not self._is_short:
+            self._said = True
+            self._throttle.warning(
+                server_log,
+                "As many connections are open as --max-connections (%d) allows: "
+                "further ones wait until others close",
+                self._most,
+            )
+        self.on_change()
 
-    def _count_in(self, visitor: Visitor, transport: asyncio.Transport) -> bool:
-        """Count the connections of a client address, up to its limit; unix sockets have none."""
-        peer = transport.get_extra_info("peername")
-        if not isinstance(peer, tuple):
+
+class Clients:
+    """How many connections each client address has, where that is limited."""
+
+    __slots__ = ("_counts", "_hosts", "_most", "_throttle")
+
+    def __init__(self, most: float, throttle: Throttle) -> None:
+        self._most = most
+        self._throttle = throttle
+        self._hosts: dict[Visitor, str] = {}  # whose connection it is, if that is counted
+        self._counts: dict[str, int] = {}
+
+    def count_in(self, visitor: Visitor, transport: asyncio.Transport) -> bool:
+        """Count a connection, unless its client has enough; unix sockets have no client address."""
+        if self._most == inf:
             return True
-        host = peer[0].removeprefix("::ffff:")
-        count = self._per_client.get(host, 0)
-        if count >= self._most_per_client:
+        client, _ = addresses(transport)
+        if client is None:
+            return True
+        host = client[0]
+        count = self._counts.get(host, 0)
+        if count >= self._most:
             self._throttle.warning(
                 peer_log,
                 "Closed a connection from %s: it has as many as --max-connections-per-client (%d) "
                 "allows",
                 host,
-                self._most_per_client,
+                self._most,
             )
             return False
         self._hosts[visitor] = host
-        self._per_client[host] = count + 1
+        self._counts[host] = count + 1
         return True
 
-    def _count_out(self, visitor: Visitor) -> None:
+    def count_out(self, visitor: Visitor) -> None:
+        """A connection is gone."""
         host = self._hosts.pop(visitor, None)
         if host is None:
             return
-        count = self._per_client[host] - 1
+        count = self._counts[host] - 1
         if count:
-            self._per_client[host] = count
+            self._counts[host] = count
         else:
-            del self._per_client[host]
+            del self._counts[host]
 
 
 class Waiting(asyncio.Protocol):
@@ -218,13 +268,18 @@ class Waiting(asyncio.Protocol):
 
 
 def most_connections(option: int | None) -> float:
-    """What `--max-connections` comes to: by default, what the limit of open files allows."""
+    """What `--max-connections` comes to: by default, what the limit of open files suffices for."""
     if option is not None:
         return or_unlimited(option)
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if files == resource.RLIM_INFINITY:
         return inf
-    return max(files - RESERVED_FILES, LEAST_CONNECTIONS)
+    return max((files - RESERVED_FILES) // FILES_PER_CONNECTION, LEAST_CONNECTIONS)
+
+
+def _turn_away(transport: asyncio.Transport) -> None:
+    transport.set_protocol(asyncio.Protocol())
+    transport.abort()
 
 
 def _nobody_to_tell() -> None: ...

@@ -10,8 +10,7 @@ from collections.abc import Callable
 from .logs import one_line
 from .types import ASGIApplication, ServerError
 
-# A module that calls sys.exit() has failed, too: its exit code, perhaps 0, must not become ours.
-_ANYTHING = (Exception, SystemExit)
+_Failures = type[BaseException] | tuple[type[BaseException], ...]
 
 
 class AppImportError(ServerError):
@@ -28,13 +27,16 @@ class AppImportError(ServerError):
         self.details = details
 
 
-def load_app(path: str, *, app_dir: str = ".", factory: bool = False) -> ASGIApplication:
+def load_app(
+    path: str, *, app_dir: str = ".", factory: bool = False, has_signals: bool = False
+) -> ASGIApplication:
     """Import `MODULE:OBJECT`; OBJECT may be dotted.
 
     Args:
         path: The import string.
         app_dir: Put first on `sys.path`, so that the current directory is importable by default.
         factory: OBJECT is called, without arguments, and returns the application.
+        has_signals: Ctrl-C is a signal handler's, so a KeyboardInterrupt is the application's own.
 
     Raises:
         AppImportError: It cannot be imported, or is no application.
@@ -47,15 +49,17 @@ def load_app(path: str, *, app_dir: str = ".", factory: bool = False) -> ASGIApp
     directory = os.path.abspath(app_dir)
     if sys.path[:1] != [directory]:
         sys.path.insert(0, directory)
-    found: object = _import(module_name, path, directory)
+    # A module that calls sys.exit() has failed, too: its code, perhaps 0, must not become ours.
+    failures: _Failures = BaseException if has_signals else (Exception, SystemExit)
+    found: object = _import(module_name, path, directory, failures)
     for name in attributes.split("."):
-        found = _attribute(found, name, path)
+        found = _attribute(found, name, path, failures)
     if factory:
         if not callable(found):
             raise AppImportError(f"{path!r} is not a factory (--factory): it cannot be called")
         try:
             found = found()
-        except _ANYTHING as error:
+        except failures as error:
             raise AppImportError(
                 f"the factory {path!r} raised {one_line(error)}", _details(error)
             ) from error
@@ -94,7 +98,7 @@ def _takes(signature: inspect.Signature, count: int) -> bool:
     return True
 
 
-def _import(module_name: str, path: str, directory: str) -> object:
+def _import(module_name: str, path: str, directory: str, failures: _Failures) -> object:
     try:
         return importlib.import_module(module_name)
     except ModuleNotFoundError as error:
@@ -106,18 +110,18 @@ def _import(module_name: str, path: str, directory: str) -> object:
         raise AppImportError(
             f"cannot import {path!r}: {one_line(error)}", _details(error)
         ) from error
-    except _ANYTHING as error:
+    except failures as error:
         raise AppImportError(
             f"cannot import {path!r}: {one_line(error)}", _details(error)
         ) from error
 
 
-def _attribute(found: object, name: str, path: str) -> object:
+def _attribute(found: object, name: str, path: str, failures: _Failures) -> object:
     try:
         return getattr(found, name)
     except AttributeError:
         raise AppImportError(f"cannot import {path!r}: {_name(found)} has no {name!r}") from None
-    except _ANYTHING as error:  # a module's or an object's own __getattr__
+    except failures as error:  # a module's or an object's own __getattr__
         raise AppImportError(
             f"cannot import {path!r}: {one_line(error)}", _details(error)
         ) from error

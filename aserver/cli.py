@@ -4,7 +4,6 @@ Each way to fail has an exit code of its own and one line on standard error; see
 """
 
 import atexit
-import contextlib
 import os
 import signal
 import sys
@@ -20,7 +19,7 @@ from .config import Config
 from .declarations import ConfigError
 from .logs import new_formatter, set_up_logging
 from .options import Settings, load, to_toml
-from .running import run
+from .running import exit_now, run
 from .server import choose_parser
 from .types import ServerError
 
@@ -93,7 +92,7 @@ def entrypoint() -> NoReturn:
     _fill_standard_descriptors()
     code = main()
     # Asked once more while it leaves: there is nothing left to ask for.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     _exit_in_bounded_time(code)
 
@@ -110,18 +109,9 @@ def _fill_standard_descriptors() -> None:
 
 def _exit_in_bounded_time(code: int) -> NoReturn:
     """Exit even if application code is stuck in a thread: the interpreter would wait for it."""
-    watchdog = threading.Timer(_THREADS_SECONDS, _exit_now, (code,))
+    watchdog = threading.Timer(_THREADS_SECONDS, exit_now, (code,))
     watchdog.daemon = True
     watchdog.start()
     # The interpreter runs these when the threads have ended, last registered first.
     atexit.register(watchdog.cancel)
     sys.exit(code)
-
-
-def _exit_now(code: int) -> None:
-    """What the interpreter would do, but for the waiting."""
-    with contextlib.suppress(Exception):
-        atexit._run_exitfuncs()
-        sys.stdout.flush()
-        sys.stderr.flush()
-    os._exit(code)

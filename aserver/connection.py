@@ -5,10 +5,6 @@ engine's sink. It knows neither HTTP's syntax nor ASGI's messages.
 """
 
 import asyncio
-import contextlib
-import select
-import socket
-import struct
 import sys
 from collections.abc import Iterable
 from functools import partial
@@ -21,22 +17,29 @@ from .escaping import peer_name, printable
 from .http_cycle import HttpCycle
 from .limits import (
     ACTIVE,
-    BODY,
     CLOSING,
+    DRAIN_SECONDS,
     DRAINING,
     HALF_CLOSE_SECONDS,
     HEAD,
     IDLE,
     NEW,
+    RECEIVING,
     WRITING,
     Phase,
 )
 from .logs import peer_log
 from .scope import Facts, http_scope
 from .sendfile import FileSender
-from .types import Address, Engine, ProtocolError, Receiver, Request
-
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # struct linger: on, zero seconds
+from .socket_facts import (
+    Ending,
+    addresses,
+    count_unacknowledged,
+    ending,
+    has_unread_bytes,
+    reset_on_close,
+)
+from .types import Engine, ProtocolError, Receiver, Request
 
 # The writelines() of asyncio's own transports takes any amount and never asks to pause in Python
 # 3.12.0 to 3.12.8 and 3.13.0 to 3.13.1 (CVE-2024-12254).
@@ -53,11 +56,12 @@ class Connection(asyncio.Protocol):
         "_engine",
         "_facts",
         "_file",
+        "_half_closed",
+        "_reading",
         "_transport",
         "_unsent",
         "deadline",
         "is_closing",
-        "pause_reading",
         "phase",
         "write",
         "write_paused",
@@ -69,6 +73,8 @@ class Connection(asyncio.Protocol):
         self.phase: Phase = NEW
         self.deadline = inf
         self.write_paused = False
+        self._half_closed = False  # whether the peer sends no more
+        self._reading = True  # whether we take what it sends
         self._file: FileSender | None = None  # while it sends one
         self._unsent = 0  # bytes that waited for the peer when the deadline was last looked at
 
@@ -92,9 +98,8 @@ class Connection(asyncio.Protocol):
         if _ENDLESS_WRITELINES and isinstance(transport, asyncio.Transport):
             self.writelines = partial(_write_joined, transport)
         self.is_closing = transport.is_closing
-        self.pause_reading = transport.pause_reading
         transport.set_write_buffer_limits(context.write_buffer)
-        client, server = _addresses(transport)
+        client, server = addresses(transport)
         self._facts = Facts("http", client, server, context.root_path)
         self._engine: Engine = H1(self, context, context.parser, context.request_limits)
         self.deadline = context.now + context.seconds[NEW]
@@ -110,23 +115,20 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The peer has closed its sending side. It may still be waiting for an answer."""
         if self._engine.feed_eof():
-            if self.phase is BODY:
-                self.phase = ACTIVE
-            if self.phase is not WRITING:
-                self.deadline = self._context.now + HALF_CLOSE_SECONDS
+            self.on_half_closed()
             return True
         self._enter_writing(CLOSING)  # the transport closes by itself
         return False
 
     def pause_writing(self) -> None:
         self.write_paused = True
-        if self.phase is ACTIVE or self.phase is BODY:
+        if self.phase is ACTIVE or self.phase is RECEIVING:
             self._enter_writing(WRITING)
 
     def resume_writing(self) -> None:
         self.write_paused = False
         if self.phase is WRITING:
-            self._enter(BODY)  # perhaps: `_expire_body` will see
+            self._enter(RECEIVING)  # if there is anything to receive: `_expire_body` will see
         self._engine.resume()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -141,7 +143,6 @@ class Connection(asyncio.Protocol):
         # The engine, its parser and the transport's methods point back here: let go of them.
         del self._engine, self._transport
         del self.write, self.writelines, self.is_closing
-        del self.pause_reading
 
     # The engine's sink
 
@@ -153,20 +154,20 @@ class Connection(asyncio.Protocol):
             self._file = FileSender(transport, context.loop, self, context.write_buffer)
         sent = self._file.send(fd, offset, count)
         if sent is None or sent == count:
-            self._file.close()
-            self._file = None
+            file, self._file = self._file, None
+            if file.close():  # its sender was cancelled
+                self.resume_writing()
         return sent
 
     def on_request(self, engine: Engine, request: Request) -> Receiver:
         context = self._context
         if len(context.cycles) >= context.max_concurrency:
-            raise context.admission.busy()
-        if self.phase is not WRITING:  # an earlier response may be waiting for the peer to read
-            if request.content_length == 0:
-                self.phase = ACTIVE
-                self.deadline = inf
-            else:
-                self._enter(BODY)
+            raise context.too_busy()
+        if request.content_length == 0:
+            self.phase = ACTIVE
+            self.deadline = inf
+        else:
+            self._enter(RECEIVING)
         scope = http_scope(request, self._facts, context.state)
         return HttpCycle(context, engine, request, scope, self._facts.client)
 
@@ -176,6 +177,16 @@ class Connection(asyncio.Protocol):
                 peer_log, "Refused a request from %s: %s", self._peer, printable(error.reason)
             )
         engine.refuse(error)
+
+    def has_finished(self) -> bool:
+        return ending(self._transport) is Ending.HALF
+
+    def on_half_closed(self) -> None:
+        self._half_closed = True
+        if self.phase is RECEIVING:
+            self.phase = ACTIVE
+        if self.phase is ACTIVE:
+            self.deadline = self._context.now + HALF_CLOSE_SECONDS
 
     def on_head(self) -> None:
         if self.phase is IDLE or self.phase is NEW:
@@ -191,35 +202,47 @@ class Connection(asyncio.Protocol):
         self._unsent = 0
 
     def on_drain(self) -> None:
-        self._enter(DRAINING)
+        self._enter_writing(DRAINING)
 
     def close(self) -> None:
         self._enter_writing(CLOSING)
         self._transport.close()
 
+    def pause_reading(self) -> None:
+        self._reading = False
+        self._transport.pause_reading()
+        if self.phase is ACTIVE:
+            self.deadline = self._context.now + 1  # nothing else tells that the peer has left
+
     def resume_reading(self) -> None:
+        self._reading = True
         self._transport.resume_reading()
-        if self.phase is BODY:  # the time in which we did not read was not the peer's
-            self._enter(BODY)
+        if self.phase is RECEIVING:  # the time in which we did not read was not the peer's
+            self._enter(RECEIVING)
 
     def linger(self) -> None:
         # Closing with unread bytes resets the connection, and the peer may lose our last response
         # (RFC 9112 section 9.6): close our side only, and read on for a moment.
-        self._enter(DRAINING)
+        self._enter_writing(DRAINING)
         self.resume_reading()
-        if self._transport.can_write_eof():
-            self._transport.write_eof()
-        else:
+        if not self._transport.can_write_eof():
             self.close()
+            return
+        try:
+            self._transport.write_eof()
+        except OSError:  # the peer is gone, as we are about to hear
+            self._transport.abort()
 
     def abort(self, *, reset: bool = False) -> None:
         if reset:
-            sock = self._transport.get_extra_info("socket")
-            with contextlib.suppress(OSError):  # it is gone already
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            reset_on_close(self._transport)
         self._transport.abort()
 
     # From the server
+
+    @property
+    def is_idle(self) -> bool:
+        return self.phase is IDLE
 
     def drain(self, *, patient: bool = False) -> None:
         """Finish what is in progress, then close; at once when idle.
@@ -228,26 +251,48 @@ class Connection(asyncio.Protocol):
         """
         self._engine.drain()
         idle = self.phase is IDLE or (self.phase is NEW and not patient)
-        if idle and not self._engine.mid_head and not self._has_unread_bytes():
+        if idle and not self._engine.mid_head and not has_unread_bytes(self._transport):
             self.close()
 
     def expire(self) -> None:
         """The deadline has passed: what that means depends on what was waited for."""
         unsent = self._count_unsent()
-        if self.phase is BODY:
+        if self.phase is RECEIVING:
             self._expire_body()
-        elif unsent and self.phase is not DRAINING:
+        elif self.phase is DRAINING:
+            self._expire_draining(unsent)
+        elif unsent:
             self._expire_writing(unsent)
         elif self.phase is HEAD:
             reason = "the request head did not arrive in time (--header-timeout)"
             self.on_refused(self._engine, ProtocolError(408, reason))
-        elif (self.phase is IDLE or self.phase is NEW) and self._has_unread_bytes():
+        elif (self.phase is IDLE or self.phase is NEW) and has_unread_bytes(self._transport):
             self.deadline = self._context.now + 1  # its next request is in the kernel already
         elif self.phase is ACTIVE:
-            self.deadline = inf
-            self._engine.hang_up()
+            self._expire_active()
         elif self.phase is CLOSING:
             self.abort(reset=True)
+        else:
+            self.close()
+
+    def _expire_active(self) -> None:
+        """The peer closed its side a moment ago; or we read nothing, and so hear nothing of it."""
+        self.deadline = inf
+        if self._half_closed:
+            self._engine.hang_up()
+        elif not self._reading:
+            self.deadline = self._context.now + 1
+            end = ending(self._transport)
+            if end is Ending.GONE:
+                self.abort()
+            elif end is Ending.HALF and not self.eof_received():
+                self._transport.close()
+
+    def _expire_draining(self, unsent: int) -> None:
+        """Go on as long as the peer takes something of the response."""
+        if unsent < self._unsent:
+            self._unsent = unsent
+            self.deadline = self._context.now + DRAIN_SECONDS
         else:
             self.close()
 
@@ -268,17 +313,12 @@ class Connection(asyncio.Protocol):
         """A period of the body's time is over: has enough of it come?"""
         arrived = self._engine.body_progress()
         if arrived is None or arrived >= self._context.body_bytes:
-            self._enter(BODY)
+            self._enter(RECEIVING)
         else:
             self.phase = ACTIVE
             self.deadline = inf
             reason = "the request body does not arrive fast enough (--min-body-rate)"
             self.on_refused(self._engine, ProtocolError(408, reason))
-
-    def _has_unread_bytes(self) -> bool:
-        poll = select.poll()
-        poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
-        return bool(poll.poll(0))
 
     def _enter(self, phase: Phase) -> None:
         self.phase = phase
@@ -289,9 +329,17 @@ class Connection(asyncio.Protocol):
         self._unsent = self._count_unsent()
 
     def _count_unsent(self) -> int:
-        """How many bytes wait for the peer, those of a file included."""
-        left = self._file.left if self._file is not None else 0
-        return self._transport.get_write_buffer_size() + left
+        """How many bytes wait for the peer, those of a file included.
+
+        The kernel may hold megabytes, and lets us write only when much of that is gone: a peer that
+        reads slowly makes its progress there.
+        """
+        unsent = self._transport.get_write_buffer_size()
+        if self._file is not None:
+            unsent += self._file.left
+        if unsent or self.phase is DRAINING:
+            unsent += count_unacknowledged(self._transport)
+        return unsent
 
     @property
     def _peer(self) -> str:
@@ -300,21 +348,3 @@ class Connection(asyncio.Protocol):
 
 def _write_joined(transport: asyncio.Transport, pieces: Iterable[bytes]) -> None:
     transport.write(b"".join(pieces))
-
-
-def _addresses(transport: asyncio.Transport) -> tuple[Address | None, Address | None]:
-    """The scope's `client` and `server`, for TCP over IPv4 and IPv6 and for unix sockets."""
-    name = transport.get_extra_info("sockname")
-    if isinstance(name, tuple):
-        peer = transport.get_extra_info("peername")
-        return _host_and_port(peer), _host_and_port(name)
-    path = name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else name
-    return None, (path, None) if path else None
-
-
-def _host_and_port(name: tuple[str, int] | tuple[str, int, int, int] | None) -> Address | None:
-    if not name:
-        return None  # the peer was gone before it was asked for
-    # An IPv4 client of a dual-stack socket: "::ffff:192.0.2.1" is an IPv4 address to everybody
-    # else.
-    return name[0].removeprefix("::ffff:"), name[1]

@@ -5,16 +5,16 @@ and the configuration, flattened so that the hot path reads one attribute.
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextvars import Context as TaskContext
-from math import inf
 from time import gmtime, time
 from typing import Any
 
 from .access_log import AccessLog
 from .admission import Admission
-from .config import Config
-from .limits import DRAIN_SECONDS, Clock, RequestLimits, or_unlimited
+from .config import Config, Limits
+from .limits import Clock, RequestLimits, or_unlimited, phase_seconds
+from .logs import server_log
 from .throttle import Throttle
-from .types import ASGIApplication, Connected, Parser, Running
+from .types import ASGIApplication, Connected, Parser, ProtocolError, Running
 
 NewTask = Callable[..., asyncio.Task[None]]
 
@@ -75,7 +75,6 @@ class Context:
         wall: float,
         tick: float = TICK,
     ) -> None:
-        limits = config.limits
         self.app = app
         self.loop = loop
         # A task made directly costs a quarter less than through the loop, once a request. A loop
@@ -83,41 +82,42 @@ class Context:
         self.new_task: NewTask = _ask_loop if loop.get_task_factory() else asyncio.Task
         self.parser = parser
         self.task_context = task_context
-        self.root_path = config.http.root_path
         self.state: dict[str, Any] | None = None  # the lifespan's, if the application has one
         self.access_log: AccessLog | None = None
         self.throttle = Throttle()
         self.has_signals = False  # Ctrl-C is a signal handler's of ours, never an exception
         self.connections: set[Connected] = set()
-        self.admission = Admission(limits, self.connections, self.throttle)
         self.cycles: set[Running] = set()
-        self.max_concurrency = or_unlimited(limits.max_concurrency)
+        self.draining = False  # the server is stopping: whoever is here gets what it asked for
         self.quiet: asyncio.Future[None] | None = None  # set by `settled`
+        self.admission = Admission(config.limits, self.connections, self.throttle)
+        self._flatten(config.limits)
+        self._clock = Clock(wall, tick)
+        self.now = 0.0
+        self.root_path = config.http.root_path
+        name = config.http.server_name
+        self.server_line = f"server: {name}\r\n".encode("latin-1") if name else b""
+        self.date_line = self.default_lines = self.last_lines = b""
+        self.set_date(time())
+
+    def _flatten(self, limits: Limits) -> None:
         self.request_limits = RequestLimits.of(limits)
+        self.max_concurrency = or_unlimited(limits.max_concurrency)
         self.write_buffer = limits.write_buffer
         self.response_seconds = or_unlimited(limits.http_timeout)
         self.close_seconds = or_unlimited(limits.application_close_timeout)
-        self.draining = False  # the server is stopping: whoever is here gets what it asked for
-        write = or_unlimited(limits.write_timeout)
-        # Of a request body, in the seconds of the phase BODY.
+        self.seconds = phase_seconds(limits)
+        # Of a request body, in the seconds of the phase RECEIVING.
         self.body_bytes = limits.min_body_rate * limits.body_timeout
-        # Indexed by Phase.
-        self.seconds = (
-            or_unlimited(limits.keep_alive),
-            or_unlimited(limits.header_timeout),
-            inf,
-            write,
-            DRAIN_SECONDS,
-            write,
-            or_unlimited(limits.first_byte_timeout),
-            limits.body_timeout if self.body_bytes else inf,
+
+    def too_busy(self) -> ProtocolError:
+        """What a request is refused with when `max_concurrency` calls are at work."""
+        self.throttle.warning(
+            server_log,
+            "As many requests are at work as --max-concurrency (%d) allows: refusing further ones",
+            self.max_concurrency,
         )
-        name = config.http.server_name
-        self.server_line = f"server: {name}\r\n".encode("latin-1") if name else b""
-        self._clock = Clock(wall, tick)
-        self.now = 0.0
-        self.date_line = self.default_lines = self.last_lines = b""
-        self.set_date(time())
+        return ProtocolError(503, "too many requests are at work (--max-concurrency)")
 
     def advance(self, wall: float) -> None:
         """The tick: move the clock and the date."""

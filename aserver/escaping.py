@@ -5,12 +5,14 @@ backslash do, too, so that what is written can be told from what was sent.
 """
 
 import re
+from collections.abc import Sequence
 
 from .types import Address, Request
 
 _VISIBLE = bytes(range(0x20, 0x7F))
 _PLAIN = _VISIBLE.translate(None, b'"\\')
 _TARGET = _VISIBLE.translate(None, b'"')
+_TARGETS = _TARGET + b"\n"
 _escape_control = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]").sub
 
 _LONGEST = 500  # characters in a message of the server's log
@@ -29,6 +31,14 @@ def quoted_target(target: bytes) -> str:
         target = target.replace(b'"', b"%22")
         return "".join(chr(c) if c in _TARGET else f"\\x{c:02x}" for c in target)
     return target.decode("ascii")
+
+
+def quoted_targets(targets: Sequence[bytes]) -> list[str]:
+    """The same for many, which is faster than one by one as long as all of them are plain."""
+    joined = b"\n".join(targets)
+    if joined.translate(None, _TARGETS) or joined.count(b"\n") != len(targets) - 1:
+        return list(map(quoted_target, targets))
+    return joined.decode("ascii").split("\n")
 
 
 def printable(text: str) -> str:

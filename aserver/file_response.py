@@ -1,23 +1,20 @@
 """Files as response bodies: what `http.response.pathsend` and `http.response.zerocopysend` name.
 
-It opens and checks, and hands the bytes to an engine piece by piece; the order of messages is the
-cycle's business. All that is wrong with a file is an AppError: frameworks take an OSError out of
+It opens and checks, and reads or hands on one piece after the other; when, and how many, is the
+exchange's business. All that is wrong with a file is an AppError: frameworks take an OSError out of
 `send()` for a client that has left.
 
 Files are opened and read in the event loop: a thread would cost more than the page cache, where
 most of what is served is. A slow disk is felt, as it is with every call of sendfile(2).
 """
 
-import asyncio
 import os
 import stat
+from asyncio import CancelledError
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, NoReturn, Protocol
+from contextlib import contextmanager, suppress
+from typing import Any
 
-from .engines.fields import ResponseHead
-from .http_messages import Trailers
-from .http_states import Sending
 from .types import AppError, Engine, Message, Receiver
 
 # What is read at once. A file that is not larger becomes a body in memory, and one write together
@@ -26,35 +23,6 @@ READ_SIZE = 65_536
 
 # A FIFO must not block, nor a child process inherit.
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-
-
-_, HELD, STREAMING, FILE, _, _, DISCONNECTED = Sending
-
-
-class Response(Receiver, Protocol):
-    """The HTTP cycle, seen from a file that is the body of its response, or a part of that."""
-
-    engine: Engine
-    head: ResponseHead
-    left: int | None  # body bytes that the content-length still promises, once the head is out
-    sending: Sending
-    sent: int
-    trailers: Trailers | None
-
-    def send_body(self, body: bytes, more: bool) -> bool:
-        """Pass on a part of the response; returns whether there is room for more."""
-
-    def break_off(self) -> None:
-        """The response cannot be completed any more."""
-
-    def break_length(self, missing: int) -> NoReturn:
-        """The body has not the length that was promised."""
-
-    async def drained(self) -> None:
-        """Wait until there is room. Raises ClientDisconnected."""
-
-    async def disconnected(self) -> None:
-        """Raises ClientDisconnected."""
 
 
 class FilePart:
@@ -102,69 +70,6 @@ class FilePart:
         self.count -= size
 
 
-async def send_path(response: Response, message: Message) -> None:
-    """Act on an http.response.pathsend. Raises AppError, ClientDisconnected."""
-    with opened(message) as part:
-        await _send(response, part, False)
-
-
-async def send_open_file(response: Response, message: Message) -> None:
-    """Act on an http.response.zerocopysend. Raises AppError, ClientDisconnected."""
-    with borrowed(message) as part:
-        await _send(response, part, message.get("more_body", False))
-
-
-async def _send(response: Response, part: FilePart, more: bool) -> None:
-    """Send a part of a file: a short one as any body, a long one by the kernel if possible."""
-    head, held = response.head, response.sending is HELD
-    trailers = response.trailers
-    if held and not more and not (trailers is not None and trailers.sendable):
-        head = head.with_length(part.count)
-    if head.bodyless:
-        body = b""
-    elif part.count <= READ_SIZE:
-        body = part.read()
-    else:
-        body = b""
-        left = head.content_length if held else response.left
-        missing = 0 if left is None else left - part.count
-        if missing < 0 or (missing and not more):
-            response.break_length(missing)
-        if held:
-            response.head = head
-            response.send_body(b"", True)
-        if not await _stream(response, part):
-            return
-    response.head = head
-    if not response.send_body(body, more) and more:
-        await response.drained()
-
-
-async def _stream(response: Response, part: FilePart) -> bool:
-    """Send piece by piece; returns whether the response is still to be completed."""
-    response.sending = FILE
-    while True:
-        try:
-            size, room = part.hand_on(response.engine, response)
-        except AppError:
-            response.break_off()
-            raise
-        response.sent += size
-        if response.left is not None:
-            response.left -= size
-        if not part.count:
-            response.sending = STREAMING
-            return True
-        if not room:
-            await response.drained()
-        else:
-            await asyncio.sleep(0)  # one download must not keep the others from their turn
-        if response.sending is DISCONNECTED:
-            await response.disconnected()
-        if response.sending is not FILE:
-            return False  # another task has ended it
-
-
 @contextmanager
 def opened(message: Message) -> Iterator[FilePart]:
     """The file that http.response.pathsend names, open as long as the `with` block lasts.
@@ -201,21 +106,25 @@ def borrowed(message: Message) -> Iterator[FilePart]:
         AppError: It is no file that can be sent, or there is no such part of it.
     """
     file: Any = message.get("file")
-    name = repr(getattr(file, "name", file))
+    name = _name(file)
     try:
         # One of our own: should the application close its file too soon, the number could become
         # another file's, or another connection's.
         fd = os.dup(file.fileno())
     except (AttributeError, TypeError):
-        raise AppError(f"http.response.zerocopysend must have a 'file', not {file!r}") from None
-    except (OSError, ValueError) as error:  # it is closed; or there is none behind it
+        raise AppError(f"http.response.zerocopysend must have a 'file', not {name}") from None
+    except (OSError, OverflowError, ValueError) as error:  # it is closed; or none is behind it
         raise AppError(f"cannot send {name}: {error}") from error
     try:
         part = _part(message, name, fd)
         end = part.offset + part.count
-        yield part
-        if message.get("offset") is None:
-            file.seek(end)
+        try:
+            yield part
+        except CancelledError:
+            with suppress(AppError):
+                _move(message, name, part.offset)  # what was sent is sent
+            raise
+        _move(message, name, end)
     finally:
         os.close(fd)
 
@@ -226,17 +135,35 @@ def _part(message: Message, name: str, fd: int) -> FilePart:
     if offset is None:
         try:
             offset = message["file"].tell()
-        except (AttributeError, OSError, ValueError) as error:
+        except (AttributeError, OSError, TypeError, ValueError) as error:
             raise AppError(f"cannot tell the position of {name}: {error}") from error
+        _move(message, name, offset)  # nowhere: but if it cannot be moved, say so at once
     if count is None and isinstance(offset, int):
         count = max(size - offset, 0)
     if not (isinstance(offset, int) and isinstance(count, int) and offset >= 0 and count >= 0):
         raise AppError(
             f"'offset' and 'count' must be integers and not negative: {offset!r}, {count!r}"
         )
-    if count and offset + count > size:
+    if offset + count > size:
         raise AppError(f"{name} has no {count} bytes from {offset} on: its size is {size}")
     return FilePart(name, fd, offset, count)
+
+
+def _move(message: Message, name: str, position: int) -> None:
+    """Set the position of the application's file, if the message goes by that."""
+    if message.get("offset") is None:
+        try:
+            message["file"].seek(position)
+        except (AttributeError, OSError, OverflowError, TypeError, ValueError) as error:
+            raise AppError(f"cannot set the position of {name}: {error}") from error
+
+
+def _name(file: object) -> str:
+    """What messages call a file object, whatever that is."""
+    try:
+        return repr(getattr(file, "name", file))
+    except Exception:  # io's own raise ValueError once they are detached
+        return f"a {type(file).__name__}"
 
 
 def _size(name: str, fd: int) -> int:

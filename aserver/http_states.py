@@ -26,3 +26,19 @@ class Sending(Enum):
     TRAILERS = "the body is complete, its trailers are not"
     COMPLETE = "the response is complete"
     DISCONNECTED = "the client is gone"
+
+
+# An enum's attribute look-up is a call in Python 3.11.
+OPEN = Receiving.OPEN
+RECEIVED = Receiving.RECEIVED
+DELIVERED = Receiving.DELIVERED
+LAST = Receiving.LAST
+HUNG_UP = Receiving.HUNG_UP
+
+AWAITED = Sending.AWAITED
+HELD = Sending.HELD
+STREAMING = Sending.STREAMING
+FILE = Sending.FILE
+TRAILERS = Sending.TRAILERS
+COMPLETE = Sending.COMPLETE
+DISCONNECTED = Sending.DISCONNECTED

@@ -12,6 +12,8 @@ from .types import AppError, ASGIApplication, Message, ServerError
 _END_SECONDS = 1.0
 _NO_REASON = "it gives no reason"
 
+_Call = asyncio.Task[BaseException | None]
+
 
 class LifespanError(ServerError):
     """The application could not start."""
@@ -35,14 +37,23 @@ class Lifespan:
         never asked.
         task_context: Runs in this context itself, so that variables set at start-up are seen by
         requests.
+        has_signals: Ctrl-C is a signal handler's, so a KeyboardInterrupt is the application's own.
     """
 
-    def __init__(self, app: ASGIApplication, mode: str, task_context: TaskContext) -> None:
+    def __init__(
+        self,
+        app: ASGIApplication,
+        mode: str,
+        task_context: TaskContext,
+        *,
+        has_signals: bool = False,
+    ) -> None:
         self._app = app
         self._mode = mode
         self._task_context = task_context
+        self._has_signals = has_signals
         self._stage = Stage.CALLED
-        self._task: asyncio.Task[None] | None = None
+        self._task: _Call | None = None
         self._started: asyncio.Future[str | None] | None = None  # a failure's message
         self._stopped: asyncio.Future[str | None] | None = None
         self._stopping: asyncio.Event = asyncio.Event()
@@ -114,7 +125,7 @@ class Lifespan:
             )
         await self._end_task(_END_SECONDS if self._stopped.done() else 0)
 
-    def _report(self, task: asyncio.Task[None]) -> None:
+    def _report(self, task: _Call) -> None:
         """The call has ended, at whatever time."""
         if (error := _error(task)) is not None:
             assert self._stopped is not None
@@ -132,13 +143,22 @@ class Lifespan:
             self._task.cancel()
         self._task = None
 
-    async def _run(self) -> None:
+    async def _run(self) -> BaseException | None:
+        """Call the application; returns what would end the event loop if a task raised it."""
         scope = {
             "type": "lifespan",
             "asgi": {"version": "3.0", "spec_version": "2.0"},
             "state": self._state,
         }
-        await self._app(scope, self._receive, self._send)
+        try:
+            await self._app(scope, self._receive, self._send)
+        except SystemExit as error:
+            return error
+        except KeyboardInterrupt as error:
+            if not self._has_signals:  # it may be a real one, for who has embedded us
+                raise
+            return error
+        return None
 
     async def _receive(self) -> Message:
         if self._stage is Stage.CALLED:
@@ -176,9 +196,11 @@ def _failed(message: str, error: BaseException | None) -> LifespanError:
     return LifespanError(f"the application failed to start: {reason}")
 
 
-def _error(task: asyncio.Task[None]) -> BaseException | None:
+def _error(task: _Call) -> BaseException | None:
     """What the call raised, if it has ended so."""
-    return task.exception() if task.done() and not task.cancelled() else None
+    if not task.done() or task.cancelled():
+        return None
+    return task.exception() or task.result()
 
 
 async def _first(*waited: asyncio.Future[Any], timeout: float | None = None) -> None:

@@ -25,12 +25,12 @@ class Phase(IntEnum):
     DRAINING = 4  # reading the rest of an answered request
     CLOSING = 5  # the last bytes are on their way
     NEW = 6  # connected, has sent nothing yet
-    BODY = 7  # answering a request whose body is on its way, or was
+    RECEIVING = 7  # answering a request of which more may be on its way
 
 
 # Names of their own: an enum's attribute look-up is a call in Python 3.11, and these are on the hot
 # path.
-IDLE, HEAD, ACTIVE, WRITING, DRAINING, CLOSING, NEW, BODY = Phase
+IDLE, HEAD, ACTIVE, WRITING, DRAINING, CLOSING, NEW, RECEIVING = Phase
 
 # An answered request's unread rest: read on for so long, and so many bytes, to keep the connection
 # or to let the peer see the response before the reset (RFC 9112 section 9.6).
@@ -76,6 +76,21 @@ class RequestLimits(NamedTuple):
             or_unlimited(limits.max_body_size),
             limits.read_buffer,
         )
+
+
+def phase_seconds(limits: Limits) -> tuple[float, ...]:
+    """How long each phase may last, indexed by Phase."""
+    seconds = {
+        IDLE: or_unlimited(limits.keep_alive),
+        HEAD: or_unlimited(limits.header_timeout),
+        ACTIVE: inf,
+        WRITING: or_unlimited(limits.write_timeout),
+        DRAINING: DRAIN_SECONDS,
+        CLOSING: or_unlimited(limits.write_timeout),
+        NEW: or_unlimited(limits.first_byte_timeout),
+        RECEIVING: limits.body_timeout if limits.min_body_rate and limits.body_timeout else inf,
+    }
+    return tuple(seconds[phase] for phase in Phase)
 
 
 class Clock:

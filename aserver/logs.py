@@ -39,10 +39,14 @@ def set_up_logging(log: Log) -> None:
 
 
 class _Formatter(logging.Formatter):
-    """Tracebacks quote what applications and their clients say: no control characters of theirs."""
+    """Tracebacks quote what applications and their clients say.
+
+    No control characters of theirs come through, and what is behind the first line is indented: so
+    none of it looks like a record of its own.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
-        return printable_lines(super().format(record))
+        return printable_lines(super().format(record)).replace("\n", "\n  ")
 
 
 def new_formatter(template: str) -> logging.Formatter:

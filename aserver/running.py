@@ -1,11 +1,13 @@
 """Running a server as a process does: its event loop, its signals, and the end of both."""
 
 import asyncio
+import atexit
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -66,8 +68,11 @@ def stop_signals(server: Server) -> Iterator[None]:
     def handle(number: int, frame: FrameType | None) -> None:
         nonlocal count
         count += 1
-        if count > 2 or server.is_importing:  # nothing has begun that would have to be ended
-            os._exit(128 + number if count > 2 else 0)
+        if count > 2:
+            os._exit(128 + number)
+        if server.is_importing:  # nothing has begun that would have to be ended
+            count = 2  # functions run at exit may be stuck
+            exit_now(0)
         server.request_stop()
 
     def reopen(number: int, frame: FrameType | None) -> None:
@@ -81,6 +86,16 @@ def stop_signals(server: Server) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def exit_now(code: int) -> None:
+    """What the interpreter would do, but without waiting for threads."""
+    with suppress(Exception):
+        atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):
+            stream.flush()
+    os._exit(code)
 
 
 def close_loop(loop: asyncio.AbstractEventLoop) -> None:

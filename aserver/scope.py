@@ -55,7 +55,7 @@ def http_scope(request: Request, facts: Facts, state: dict[str, Any] | None) -> 
         "raw_path": raw_path,
         "query_string": query_string,
         "root_path": root_path,
-        "headers": request.headers,
+        "headers": request.headers.copy(),  # the access log reads the request's own
         "client": client,
         "server": server,
         "extensions": extensions,

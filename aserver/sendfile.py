@@ -23,7 +23,16 @@ class FileSender:
         high_water: The transport's usual buffer limit, restored when the file has its turn.
     """
 
-    __slots__ = ("_fd", "_high_water", "_loop", "_lowered", "_protocol", "_transport", "left")
+    __slots__ = (
+        "_fd",
+        "_high_water",
+        "_loop",
+        "_lowered",
+        "_protocol",
+        "_transport",
+        "_waits",
+        "left",
+    )
 
     def __init__(
         self,
@@ -37,6 +46,7 @@ class FileSender:
         self._protocol = protocol
         self._high_water = high_water
         self._lowered = False  # whether the transport's limits are not the usual ones
+        self._waits = False  # for room in the socket
         self._fd = -1  # another descriptor of its socket, since there was a reason to wait
         self.left = 0  # bytes that the peer still has to take
 
@@ -88,19 +98,27 @@ class FileSender:
                 self._fd = os.dup(sock)
             except OSError:  # no descriptor left; the transport can wait by itself
                 return None
+        self._waits = True
         self._loop.add_writer(self._fd, self._on_room)
         self._protocol.pause_writing()
         return 0
 
     def _on_room(self) -> None:
+        self._waits = False
         self._loop.remove_writer(self._fd)
         self._protocol.resume_writing()
 
-    def close(self) -> None:
-        """The file is sent, or will never be: leave everything as it was."""
+    def close(self) -> bool:
+        """The file is sent, or will never be: leave everything as it was.
+
+        Returns whether the protocol is paused still, for room that the file would have needed.
+        """
+        waited = self._waits
+        self._waits = False
         if self._fd != -1:
             self._loop.remove_writer(self._fd)
             os.close(self._fd)
             self._fd = -1
         if not self._transport.is_closing():
             self._restore_limits()
+        return waited

@@ -22,8 +22,9 @@ from .context import TICK, Context
 from .declarations import ConfigError
 from .lifespan import Lifespan
 from .limits import sweep
+from .listener import Listener
 from .logs import enable_loggers, server_log
-from .sockets import Listener, open_listeners
+from .sockets import open_listeners
 from .types import ASGIApplication, Parser
 
 # Once there is no listener: for the first request of those who have just connected.
@@ -90,32 +91,15 @@ class Server:
             ServerError: One of these failed; everything begun is undone.
             ConfigError: The configuration asks for something that cannot be.
         """
-        config = self.config
-        self._loop = loop = asyncio.get_running_loop()
+        self._loop = asyncio.get_running_loop()
         self._heed_stop_requests()
-        parser = choose_parser(config.http.http)
+        parser = choose_parser(self.config.http.http)
         app = self._load()
-        self.listeners = open_listeners(config.bind, self._environ)
+        self.listeners = open_listeners(self.config.bind, self._environ)
         try:
-            task_context = copy_context()
-            context = Context(app, config, loop, parser, task_context, wall=loop.time())
-            if config.log.access_log:
-                context.access_log = AccessLog(config.log, loop)
-            context.has_signals = self.has_signals
-            self._context = context
-            self._lifespan = Lifespan(app, config.process.lifespan, task_context)
-            await self._lifespan.startup()
-            if isinstance(self._app, str):
-                enable_loggers()  # once more: applications set up logging in their lifespan, too
-            context.state = self._lifespan.state
-            self._acceptor = Acceptor(
-                self.listeners,
-                config.bind.backlog,
-                context.admission,
-                context.throttle,
-                partial(Connection, context),
-            )
-            await self._acceptor.start()
+            context = self._context = self._new_context(app, parser)
+            await self._start_lifespan(context)
+            await self._start_accepting(context)
         except BaseException:
             if self._context is not None:
                 self._cut_off(self._context)
@@ -131,11 +115,48 @@ class Server:
         process = self.config.process
         self.is_importing = True
         try:
-            app = load_app(self._app, app_dir=process.app_dir, factory=process.factory)
+            app = load_app(
+                self._app,
+                app_dir=process.app_dir,
+                factory=process.factory,
+                has_signals=self.has_signals,
+            )
         finally:
             self.is_importing = False
         enable_loggers()
         return app
+
+    def _new_context(self, app: ASGIApplication, parser: Parser) -> Context:
+        assert self._loop is not None
+        config, loop = self.config, self._loop
+        context = Context(app, config, loop, parser, copy_context(), wall=loop.time())
+        if config.log.access_log:
+            context.access_log = AccessLog(config.log, loop)
+        context.has_signals = self.has_signals
+        return context
+
+    async def _start_lifespan(self, context: Context) -> None:
+        lifespan = Lifespan(
+            context.app,
+            self.config.process.lifespan,
+            context.task_context,
+            has_signals=self.has_signals,
+        )
+        self._lifespan = lifespan
+        await lifespan.startup()
+        if isinstance(self._app, str):
+            enable_loggers()  # once more: applications set up logging in their lifespan, too
+        context.state = lifespan.state
+
+    async def _start_accepting(self, context: Context) -> None:
+        self._acceptor = Acceptor(
+            self.listeners,
+            self.config.bind.backlog,
+            context.admission,
+            context.throttle,
+            partial(Connection, context),
+        )
+        await self._acceptor.start()
 
     def _tick(self) -> None:
         """Once a second: the clock, the date, what is overdue."""

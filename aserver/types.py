@@ -67,9 +67,10 @@ class ServerError(Exception):
 class Request:
     """A parsed and accepted request head, the same for every protocol version.
 
-    `target` is as received (RFC 9112 section 3.2) and ASCII, `headers` have lower-case names, in
-    the order received. `content_length` is None for a body of unknown length; a request
-    without a body has 0. `accepts_trailers` says that the client wants those of the response.
+    `target` is a path with a query, or `*`, as received and ASCII (of an absolute URL, what follows
+    its authority: RFC 9112 section 3.2.2). `headers` have lower-case names, in the order received.
+    `content_length` is None for a body of unknown length; a request without a body has 0.
+    `accepts_trailers` says that the client wants those of the response.
     """
 
     __slots__ = (
@@ -190,7 +191,7 @@ class Engine(Protocol):
         """Send bytes of a file, behind a response's head, without reading them.
 
         Returns how many were taken; with 0, wait for `resume()`. None: it cannot be done here, so
-        read them and `respond`.
+        read them and `respond`. With a `count` of 0, no more of it comes.
         """
 
     def body_progress(self) -> int | None:
@@ -241,6 +242,12 @@ class Sink(Protocol):
     def on_refused(self, engine: Engine, error: ProtocolError) -> None:
         """What was received breaks the protocol; calls `Engine.refuse`, where it is answered."""
 
+    def has_finished(self) -> bool:
+        """Whether the peer has closed its sending side, as we may be about to hear."""
+
+    def on_half_closed(self) -> None:
+        """The peer sends no more, and waits for an answer that has not begun."""
+
     def on_head(self) -> None:
         """A request head has begun to arrive."""
 
@@ -289,6 +296,10 @@ class Expiring(Protocol):
 
 class Connected(Expiring, Protocol):
     """A connection, seen from the server."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it waits for its next request, and may do so until its deadline."""
 
     def drain(self, *, patient: bool = False) -> None:
         """Finish what is in progress, then close; at once when idle.

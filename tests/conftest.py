@@ -1,6 +1,7 @@
 """What all tests have in common."""
 
 import asyncio
+import contextlib
 import logging
 import sys
 from collections.abc import Callable, Iterator
@@ -9,8 +10,11 @@ from typing import Any
 
 import pytest
 
+from aserver.config import Bind
+from aserver.listener import Listener
 from aserver.running import new_loop
-from tests.inside import Run, nothing_left, open_files
+from aserver.sockets import open_listeners
+from tests.inside import Open, Run, nothing_left, open_files
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
@@ -71,3 +75,24 @@ def own_loggers() -> Iterator[None]:
     for logger, handlers, level, propagate, disabled in before:
         logger.handlers, logger.propagate, logger.disabled = handlers, propagate, disabled
         logger.setLevel(level)
+
+
+@pytest.fixture
+def open_all() -> Iterator[Open]:
+    """`open_listeners`, with the options of `Bind`; the test's end closes them."""
+    with contextlib.ExitStack() as stack:
+
+        def opened(environ: dict[str, str] | None = None, **options: Any) -> list[Listener]:
+            listeners = open_listeners(Bind(**options), environ)
+            for listener in listeners:
+                stack.callback(listener.close)
+            return listeners
+
+        yield opened
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A name for a socket; relative, for those that must be short."""
+    monkeypatch.chdir(tmp_path)
+    return "socket"

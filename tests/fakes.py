@@ -131,6 +131,7 @@ class FakeSink:
         self.refused: list[ProtocolError] = []  # those found in what was held
         self.reading = True
         self.closing = False
+        self.finished = False
         self._eager = eager
 
     def write(self, data: bytes, /) -> None:
@@ -155,6 +156,12 @@ class FakeSink:
 
     def send_file(self, fd: int, offset: int, count: int) -> int | None:
         return None
+
+    def has_finished(self) -> bool:
+        return self.finished
+
+    def on_half_closed(self) -> None:
+        self.calls.append("half-closed")
 
     def on_head(self) -> None:
         self.calls.append("head")
@@ -327,8 +334,7 @@ class FakeSocket:
         self.options: list[tuple[int, int, object]] = []
 
     def fileno(self) -> int:
-        assert self.sock is not None
-        return self.sock.fileno()
+        return -1 if self.sock is None else self.sock.fileno()
 
     def setsockopt(self, level: int, option: int, value: object) -> None:
         self.options.append((level, option, value))

@@ -9,12 +9,14 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from aserver import Server
+from aserver.listener import Listener
 from aserver.testing import serve
 from aserver.types import Receive, Scope, Send
 from tests.processes import DEADLINE, get
 
 T = TypeVar("T")
 Run = Callable[[Coroutine[Any, Any, T]], T]
+Open = Callable[..., list[Listener]]
 
 
 async def nothing_left(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -108,3 +110,10 @@ def leave_rudely(sock: socket.socket) -> None:
     """RST."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     sock.close()
+
+
+def make_listening(family: int, address: Any) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.bind(address)
+    sock.listen()
+    return sock

@@ -151,6 +151,12 @@ async def gibibyte(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.body", "body": piece, "more_body": left > 0})
 
 
+async def download(scope: Scope, receive: Receive, send: Send) -> None:
+    """The file that is asked for."""
+    await send({"type": "http.response.start", "status": 200})
+    await send({"type": "http.response.pathsend", "path": scope["query_string"].decode("ascii")})
+
+
 _may_read = asyncio.Event()
 
 
@@ -207,6 +213,7 @@ VIEWS: dict[str, View] = {
         executor,
         block,
         gibibyte,
+        download,
         upload,
         read,
         swallow,

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import os
 import socket
 import struct
 
@@ -33,7 +34,7 @@ def test_the_backlog_is_the_kernels(run_in_loop: Run[None]) -> None:
 
 
 class Gate(Admission):
-    """Room is there or not, as the test has it."""
+    """There is no room when the test says so."""
 
     __slots__ = ("room",)
 
@@ -41,7 +42,7 @@ class Gate(Admission):
 
     @property
     def has_room(self) -> bool:
-        return self.room
+        return self.room and super().has_room
 
 
 class Doorman(asyncio.Protocol):
@@ -124,6 +125,67 @@ def test_change_that_fails_is_tried_again(
         await entrance.end()
 
     run_in_loop(test())
+
+
+class Crowd:
+    """In place of `socket.accept`: somebody is there, but cannot be accepted."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.asked = 0
+
+    def accept(self) -> None:
+        self.asked += 1
+        raise OSError(self.number, os.strerror(self.number))
+
+
+@pytest.mark.parametrize(
+    "number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM], ids=errno.errorcode.get
+)
+def test_shortage_is_said_and_waited_out(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """In asyncio. (uvloop closes who cannot be accepted, and tells nobody.)"""
+
+    async def test() -> None:
+        entrance = Entrance()
+        await entrance.acceptor.start()
+        with socket.create_connection(entrance.listener.sock.getsockname()):
+            crowd = Crowd(number)
+            with monkeypatch.context() as patch:
+                patch.setattr(socket.socket, "accept", lambda _: crowd.accept())
+                for times in range(1, 5):
+                    await wait_for(lambda: crowd.asked)
+                    await wait_for(lambda: not entrance.acceptor._servers)
+                    await rounds(50)
+                    assert crowd.asked == 1
+                    crowd.asked = 0
+                    if times < 4:
+                        entrance.acceptor.refresh()
+            entrance.acceptor.refresh()
+            await entrance.count(1)
+        await entrance.end()
+
+    asyncio.run(test())
+    assert caplog.messages == [f"Nobody is accepted for a moment: {os.strerror(number)}"] * 4
+
+
+def test_other_failures_to_accept_are_the_loops(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test() -> None:
+        entrance = Entrance()
+        failures: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, what: failures.append(what))
+        await entrance.acceptor.start()
+        with socket.create_connection(entrance.listener.sock.getsockname()):
+            with monkeypatch.context() as patch:
+                patch.setattr(socket.socket, "accept", lambda _: Crowd(errno.EPERM).accept())
+                await wait_for(lambda: failures)
+            await entrance.count(1)
+        await entrance.end()
+
+    asyncio.run(test())
 
 
 @pytest.mark.parametrize("room", [True, False])

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from aserver.access_format import (
     ATOMS,
     FORMATS,
+    Format,
     Moment,
+    Note,
     clock,
     compile_exclusions,
     compile_format,
@@ -65,7 +67,20 @@ NOON = 1795164539.0  # 2026-11-20 14:18:59 there
 
 def written(text: str, exchange: Exchange, head: ResponseHead = HEAD) -> str:
     compiled = compile_format(text)
-    return compiled.lines([compiled.note(exchange, head)], Moment(NOON))
+    made = compiled.lines(notes_of(compiled, exchange, head=head), Moment(NOON))
+    return made.decode("ascii" if text.isascii() else "utf-8")
+
+
+def notes_of(compiled: Format, *exchanges: Exchange, head: ResponseHead = HEAD) -> list[Note]:
+    notes: list[Note] = []
+    record = compiled.new_record(notes, (), fail_if_called, fail_if_called)
+    for exchange in exchanges:
+        record(exchange, head)
+    return notes
+
+
+def fail_if_called(*args: object) -> None:
+    raise AssertionError(args)
 
 
 def line(text: str, **options: Any) -> str:
@@ -147,14 +162,56 @@ def test_durations(atom: str, pattern: str) -> None:
 
 def test_a_batch_has_a_line_for_each() -> None:
     compiled = compile_format("%(U)s")
-    notes = [compiled.note(Exchange(target), HEAD) for target in (b"/a", b"/b?c")]
-    assert compiled.lines(notes, Moment(NOON)) == "/a\n/b\n"
+    notes = notes_of(compiled, Exchange(b"/a"), Exchange(b"/b?c"))
+    assert compiled.lines(notes, Moment(NOON)) == b"/a\n/b\n"
     assert notes == [(b"/a",), (b"/b?c",)], "nothing is kept that is not needed"
 
 
 def test_every_atom_can_stand_alone() -> None:
     for atom in ATOMS:
         assert line(f"%({atom})s")
+
+
+def test_a_batch_of_different_requests() -> None:
+    compiled = compile_format("%(client)s %(target)s %(s)s")
+    exchanges = [Exchange(b"/a"), Exchange(b"/\n"), Exchange(b'"'), Exchange(client=None)]
+    expected = [
+        "192.0.2.7:54321 /a 200",
+        r"192.0.2.7:54321 /\x0a 200",
+        "192.0.2.7:54321 %22 200",
+        "None /path?a=b 200",
+    ]
+    for _ in range(2):
+        made = compiled.lines(notes_of(compiled, *exchanges), Moment(NOON))
+        assert made.decode("ascii").splitlines() == expected
+    assert compiled.lines([], Moment(NOON)) == b""
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    compiled = compile_format("%(a)s")
+    for number in range(3000):
+        (note,) = notes_of(compiled, Exchange(fields=[(b"user-agent", b"a%d" % number)]))
+        assert compiled.lines([note], Moment(NOON)) == b"a%d\n" % number
+    (long,) = notes_of(compiled, Exchange(fields=[(b"user-agent", b"a" * 501)]))
+    assert compiled.lines([long], Moment(NOON)) == b"a" * 501 + b"\n"
+    memo = compiled.lines.__globals__["values"]
+    assert 0 < len(memo) <= 1024
+    assert max(map(len, memo.values())) <= 500
+
+
+def test_a_record_calls_at_certain_lengths_and_never_raises() -> None:
+    notes: list[Note] = []
+    turns: list[int] = []
+    errors: list[Exception] = []
+    record = compile_format("%(m)s").new_record(
+        notes, {0, 2}, lambda: turns.append(len(notes)), errors.append
+    )
+    for _ in range(4):
+        record(Exchange(), HEAD)
+    assert turns == [0, 2]
+    record(None, HEAD)  # type: ignore[arg-type]
+    assert [type(error) for error in errors] == [AttributeError]
+    assert notes == [("GET",)] * 4
 
 
 def test_the_clock_is_read_only_where_a_duration_is_asked_for() -> None:
@@ -299,6 +356,22 @@ def test_months_are_english() -> None:
 def test_an_unknown_atom_is_named(text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=f"^--access-log-format: {message}"):
         compile_format(text)
+
+
+@pytest.mark.parametrize("name", ["seconds", "received", "fields", "client", "field9", "moment"])
+def test_a_header_may_be_named_as_something_of_ours(name: str) -> None:
+    compiled = compile_format("%({" + name + "}i)s")
+    assert not compiled.timed
+    fields = [(name.encode(), b"1")]
+    assert notes_of(compiled, Exchange(fields=fields)) == [(fields,)], "nothing else is noted"
+    assert line("%({" + name + "}i)s", fields=fields) == "1"
+
+
+def test_json_computes_nothing_that_it_does_not_need() -> None:
+    exchange = Exchange(fields=[(b"referer", b"a")])
+    compiled = compile_format("json")
+    compiled.lines(notes_of(compiled, exchange), Moment(NOON))
+    assert not compiled.lines.__globals__["values"]
 
 
 def test_names_of_headers_are_no_code() -> None:

@@ -8,14 +8,14 @@ import signal
 import socket
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from aserver import access_log
-from aserver.access_format import clock
+from aserver.access_format import Moment, Note, clock
 from aserver.access_log import AccessLog, check_formats, pieces
 from aserver.config import Config
 from aserver.declarations import ConfigError
@@ -133,7 +133,7 @@ def test_the_time_is_that_of_the_batch(
         monkeypatch.setattr(access_log, "time", lambda now=now: now)
         write(log)
         if now != noon + 0.95:
-            log.flush()
+            log._on_time()
     log.close()
     matches = [LINE.fullmatch(line) for line in lines_of(path)]
     times = ["20/Nov/2026:12:00:00", "20/Nov/2026:12:00:00", "20/Nov/2026:12:00:01"]
@@ -159,12 +159,114 @@ def test_lines_are_written_together_a_tenth_of_a_second_later(tmp_path: Path, lo
     assert path.read_text().count("\n") == 4
 
 
+def turn(loop: Loop) -> None:
+    """Let the loop do what it was told to do soon."""
+    loop.run_until_complete(asyncio.sleep(0))
+
+
+def test_no_line_is_made_where_a_response_ends(tmp_path: Path, loop: Loop) -> None:
+    log = open_log(tmp_path / "access.log", loop)
+    write(log, 1000)
+    assert len(log._notes) == 1000
+    turn(loop)
+    assert not log._notes, "but soon after"
+    assert b"".join(log._made).count(b"\n") == 1000
+    assert len(loop.timers) == 1
+    log.close()
+    assert len(lines_of(tmp_path / "access.log")) == 1000
+
+
+def test_the_loop_is_not_stopped_for_long(tmp_path: Path, loop: Loop) -> None:
+    log = open_log(tmp_path / "access.log", loop)
+    sizes = []
+    make_lines = log._make_lines
+
+    def make(notes: Sequence[Note], moment: Moment) -> bytes:
+        sizes.append(len(notes))
+        return make_lines(notes, moment)
+
+    log._make_lines = make
+    write(log, 2500)
+    turn(loop)
+    assert sizes == [1024, 1024, 452]
+    write(log, 2000)
+    loop.timers.pop()[1]()
+    assert len(log._notes) == 976
+    (timer,) = loop.timers
+    timer[1]()
+    assert log._handed == 4500
+    log.close()
+    assert len(lines_of(tmp_path / "access.log")) == 4500
+
+
 def test_many_lines_do_not_wait(tmp_path: Path, loop: Loop) -> None:
     path = tmp_path / "access.log"
     log = open_log(path, loop)
-    write(log, 1024)
-    wait_until(lambda: path.read_text().count("\n") == 1024)
+    write(log, 1000, target=b"/" + b"a" * 2000)
+    turn(loop)
+    wait_until(lambda: path.read_text().count("\n") == 1000)
     log.close()
+
+
+# Lines that cannot be made
+
+
+class Odd(Exchange):
+    """One whose application has put nonsense into its headers."""
+
+    def __init__(self, target: bytes) -> None:
+        super().__init__(target)
+        self.request.headers.append("referer: a")  # type: ignore[arg-type]
+
+
+def test_a_line_that_cannot_be_made_costs_only_itself(
+    tmp_path: Path, loop: Loop, said: Said
+) -> None:
+    path = tmp_path / "access.log"
+    log = open_log(path, loop, access_log_format="%(U)s %(f)s")
+    write(log, 200, target=b"/before")
+    for _ in range(2):
+        log.record(Odd(b"/odd"), HEAD)
+    write(log, 200, target=b"/behind")
+    turn(loop)
+    log.close()
+    assert lines_of(path) == ["/before -"] * 200 + ["/behind -"] * 200
+    assert said() == [
+        "The access log lost 2 lines: ValueError: dictionary update sequence element #0 has "
+        "length 10; 2 is required"
+    ]
+
+
+def test_a_record_that_fails_is_a_lost_line(tmp_path: Path, loop: Loop, said: Said) -> None:
+    log = open_log(tmp_path / "access.log", loop)
+    write(log)
+    log.record(None, HEAD)  # type: ignore[arg-type]
+    turn(loop)
+    assert said() == [
+        "The access log lost 1 lines: AttributeError: 'NoneType' object has no attribute 'request'"
+    ]
+    log.close()
+    assert len(lines_of(tmp_path / "access.log")) == 1
+
+
+def test_a_record_when_the_loop_is_closed_is_a_lost_line(tmp_path: Path, said: Said) -> None:
+    loop = asyncio.new_event_loop()
+    log = AccessLog(Config.of(access_log=str(tmp_path / "access.log")).log, loop)
+    loop.close()
+    write(log, 300)
+    log.close()
+    assert said() == ["The access log lost 300 lines: RuntimeError: Event loop is closed"]
+
+
+def test_what_was_slow_is_told_from_what_could_not_be_made(
+    loop: Loop, pipe: tuple[int, int], said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(AccessLog, "_BACKLOG", 0)
+    log = open_log(f"/proc/self/fd/{pipe[1]}", loop)
+    log._reason = "something before"
+    write(log)
+    log.close()
+    assert said() == ["The access log lost 1 lines: its reader is too slow"]
 
 
 class Limited:
@@ -228,15 +330,15 @@ def test_a_directory_that_was_removed(tmp_path: Path, loop: Loop, said: Said) ->
     directory.rmdir()
     log.reopen()
     write(log, 3)
-    log.flush()
+    log._on_time()
     wait_until(lambda: log._failed == 3)
     write(log, 2)
-    log.flush()
+    log._on_time()
     wait_until(lambda: log._failed == 5)
     assert len(said()) == 1
     directory.mkdir()
     write(log, 7)
-    log.flush()
+    log._on_time()
     wait_until(lambda: path.exists() and path.read_text().count("\n") == 7)
     log.close()
     assert re.fullmatch(r"The access log lost (3|5) lines: No such file or directory", said()[0]), (
@@ -256,7 +358,7 @@ def test_a_file_that_cannot_be_reopened_goes_on_and_says_so(
     log.reopen()
     wait_until(lambda: log._stale)
     write(log)
-    log.flush()
+    log._on_time()
     wait_until(lambda: (tmp_path / "old.log").read_text().count("\n") == 1)
     assert said() == [
         "The access log cannot be reopened and goes on in the old file: No such file or directory"
@@ -294,18 +396,18 @@ def test_formats_can_be_checked_alone() -> None:
 def test_a_full_disk_is_said_once_in_a_while(loop: Loop, said: Said) -> None:
     log = open_log("/dev/full", loop)
     write(log, 2)
-    log.flush()
+    log._on_time()
     wait_until(lambda: log._failed == 2)
     assert said() == []
     for _ in range(50):
         write(log)
-        log.flush()
+        log._on_time()
     wait_until(lambda: log._failed == 52)
     first = said()
     assert len(first) == 1, "not for every batch"
     loop.now += 61
     write(log)
-    log.flush()
+    log._on_time()
     assert len(said()) == 2
     log.close()
     counts = []
@@ -343,20 +445,29 @@ def test_a_reader_that_stopped_costs_lines_but_never_blocks(
     log = open_log(f"/proc/self/fd/{writer}", loop)
     os.close(writer)
     write(log, 1024, target=b"/" + b"a" * 1000)  # a batch that a pipe does not hold
+    log._on_time()
     wait_until(lambda: log._taken == log._queued)
     for _ in range(5):
         write(log, 10)
-        log.flush()
+        log._on_time()
     assert log._dropped == 30
     assert said() == ["The access log lost 10 lines: its reader is too slow"]
     started = time.monotonic()
     log.close(timeout=0.05)
     assert time.monotonic() - started < 2
-    assert said()[1:] == [
-        "The access log lost 20 lines: its reader is too slow",
-        "The access log could not be written to its end: its reader is too slow",
-    ]
-    data = b""
+    second, last = said()[1:]
+    assert second == "The access log lost 20 lines: its reader is too slow"
+    match = re.fullmatch(
+        r"The access log could not be written to its end, (\d+) lines are left: "
+        "its reader is too slow",
+        last,
+    )
+    assert match is not None
+    os.set_blocking(reader, False)
+    held = os.read(reader, 2**20)
+    assert int(match[1]) == 1024 + 20 - held.count(b"\n")
+    os.set_blocking(reader, True)
+    data = held
     while piece := os.read(reader, 65536):  # it reads again: what is left comes, in whole lines
         data += piece
     assert data.count(b"\n") == 1024 + 20
@@ -428,7 +539,14 @@ def test_a_reader_that_stopped_does_not_stop_a_server(tmp_path: Path) -> None:
                     answers.read(5)
             get(server.url, "/hello")
             stop(server)
-        assert "The access log could not be written to its end" in server.stderr
+        match = re.search(
+            r"The access log could not be written to its end, (\d+) lines are left", server.stderr
+        )
+        assert match is not None
+        data = b""
+        while piece := os.read(reader, 65536):
+            data += piece
+        assert data.count(b"\n") + int(match[1]) == 201
     finally:
         os.close(reader)
 

@@ -1,9 +1,12 @@
-"""Who may come in: limits of connections and of calls, over real sockets in each event loop."""
+"""Who may come in: limits of connections and of calls, mostly over real sockets in each loop."""
 
 import asyncio
 import contextlib
+import os
 import resource
+import select
 import socket
+from collections.abc import Iterator
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -11,15 +14,17 @@ from typing import Any
 import pytest
 
 from aserver import Config, Server
-from aserver.admission import most_connections
-from aserver.types import Receive, Scope, Send
+from aserver.admission import Admission, most_connections
+from aserver.config import Limits
+from aserver.throttle import Throttle
+from aserver.types import Connected, Receive, Scope, Send
 from tests.fakes import rounds
 from tests.inside import Run, ask, leave_rudely, respond, wait_for
-from tests.processes import DEADLINE, get
+from tests.processes import DEADLINE, Process, get, read_until, wait_until
 
 
 class Site:
-    """An application whose calls wait for the test, and count themselves."""
+    """An application whose calls wait for the test, but for `/quick`, and count themselves."""
 
     def __init__(self) -> None:
         self.at_work = 0
@@ -32,7 +37,8 @@ class Site:
         self.begun += 1
         self.at_work += 1
         self.most = max(self.most, self.at_work)
-        await self.go_on.wait()
+        if scope["path"] != "/quick":
+            await self.go_on.wait()
         self.at_work -= 1
         await respond(send)
 
@@ -40,9 +46,9 @@ class Site:
 class Visitor:
     """A client's connection that has sent a request."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, request: bytes) -> None:
         self.sock = socket.create_connection(server.sockets[0].getsockname(), DEADLINE)
-        self.sock.sendall(get("/"))
+        self.sock.sendall(request)
         self.sock.setblocking(False)
 
     async def read(self) -> bytes:
@@ -74,8 +80,8 @@ async def served(site: Site, **options: Any) -> Any:
     await server.start()
     visitors: list[Visitor] = []
 
-    def visit(count: int) -> list[Visitor]:
-        visitors.extend(Visitor(server) for _ in range(count))
+    def visit(count: int, request: bytes = get("/")) -> list[Visitor]:
+        visitors.extend(Visitor(server, request) for _ in range(count))
         return visitors[-count:]
 
     try:
@@ -168,7 +174,7 @@ def test_who_leaves_while_it_waits_takes_no_room(run_in_loop: Run[None]) -> None
 @pytest.mark.parametrize(
     ("option", "files", "most"),
     [
-        (None, 1024, 960),
+        (None, 1024, 320),
         (None, 64, 16),
         (None, resource.RLIM_INFINITY, inf),
         (0, 1024, inf),
@@ -180,6 +186,215 @@ def test_most_connections(
 ) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (files, files))
     assert most_connections(option) == most
+
+
+@contextlib.contextmanager
+def few_files(count: int) -> Iterator[None]:
+    """Let those who are started now have no more files open than these."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_the_files_suffice_for_as_many_slow_downloads_as_connections(
+    loop_name: str, tmp_path: Path
+) -> None:
+    """Who comes then waits, and is neither reset nor refused."""
+    inside = (160 - 64) // 3
+    path = tmp_path / "large"
+    path.touch()
+    os.truncate(path, 1 << 26)
+    with few_files(160):
+        process = Process("tests.served:app", "--loop", loop_name)
+    with process as server, contextlib.ExitStack() as stack:
+        clients = []
+        for _ in range(2 * inside):
+            client = stack.enter_context(socket.socket())
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.settimeout(DEADLINE)
+            client.connect(server.address)
+            client.sendall(get(f"/download?{path}"))
+            clients.append(client)
+        server.wait_for(f"As many connections are open as --max-connections ({inside}) allows")
+        for client in clients[:inside]:
+            assert read_until(client, b"\r\n\r\n").startswith(b"HTTP/1.1 200 OK\r\n")
+        wait_until(lambda: server.open_files > 3 * inside)  # for each is waited
+        assert server.open_files < 160
+        readable, _, _ = select.select(clients[inside:], [], [], 0)
+        assert readable == []
+        for client in clients[:inside]:
+            leave_rudely(client)
+        for client in clients[inside:]:
+            assert read_until(client, b"\r\n\r\n").startswith(b"HTTP/1.1 200 OK\r\n")
+        assert "Too many open files" not in server.stderr
+
+
+# Idle connections make room
+
+
+QUICK = get("/quick")
+
+
+def test_idle_connections_make_room_for_those_who_wait(run_in_loop: Run[None]) -> None:
+    async def test() -> None:
+        site = Site()
+        async with served(site, max_connections=5) as (server, visit):
+            context = server._context
+            for visitor in visit(5, QUICK):
+                assert (await visitor.read()).endswith(b"hello")
+            # The first in no time; further ones have to wait for the tick at times.
+            for _ in range(12):
+                (visitor,) = visit(1, QUICK)
+                assert (await visitor.read()).endswith(b"hello")
+                assert len(context.connections) <= 5
+                server._acceptor.refresh()
+            assert site.begun == 17
+
+    run_in_loop(test())
+
+
+def test_connections_that_are_busy_stay(run_in_loop: Run[None]) -> None:
+    async def test() -> None:
+        site = Site()
+        async with served(site, max_connections=2) as (server, visit):
+            (busy,) = visit(1)
+            await begun(site, 1)
+            (idle,) = visit(1, QUICK)
+            assert (await idle.read()).endswith(b"hello")
+            (newcomer,) = visit(1)
+            assert await idle.read() == b""
+            await begun(site, 3)
+            (last,) = visit(1)
+            for _ in range(3):
+                server._acceptor.refresh()
+                await settle(server)
+            assert site.begun == 3
+            site.go_on.set()
+            # Both of them become idle, and the next look at them is at the next tick.
+            for visitor in (busy, newcomer):
+                response = await visitor.read()
+                assert response.endswith(b"hello")
+                assert b"connection: close" not in response
+            server._acceptor.refresh()
+            assert (await last.read()).endswith(b"hello")
+
+    run_in_loop(test())
+
+
+def test_idle_connections_stay_while_nobody_waits(run_in_loop: Run[None]) -> None:
+    async def test() -> None:
+        site = Site()
+        async with served(site, max_connections=5) as (server, visit):
+            for _ in range(2):
+                for visitor in visit(5, QUICK):
+                    assert (await visitor.read()).endswith(b"hello")
+                for _ in range(3):
+                    server._acceptor.refresh()
+                    await settle(server)
+                assert len(server._context.connections) == 5
+                server._acceptor.refresh()
+
+    run_in_loop(test())
+
+
+class Guest:
+    """A connection that is idle, or not."""
+
+    def __init__(self, deadline: float, is_idle: bool = True) -> None:
+        self.deadline = deadline
+        self.is_idle = is_idle
+        self.drained = False
+
+    def begin(self, transport: asyncio.Transport) -> None: ...
+    def data_received(self, data: bytes) -> None: ...
+    def expire(self) -> None: ...
+    def abort(self, *, reset: bool = False) -> None: ...
+
+    def eof_received(self) -> bool:
+        return False
+
+    def drain(self, *, patient: bool = False) -> None:
+        self.drained = True
+        self.is_idle = False
+
+
+class Street(asyncio.Transport):
+    """The transport of a client of one address, that does nothing."""
+
+    closing = False
+
+    def __init__(self) -> None:
+        super().__init__({"sockname": ("192.0.2.1", 80), "peername": ("192.0.2.2", 50000)})
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None: ...
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+
+    def abort(self) -> None:
+        self.closing = True
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+
+def house(guests: list[Guest], **limits: int) -> Admission:
+    connections: set[Connected] = set(guests)
+    return Admission(Limits(**limits), connections, Throttle())
+
+
+@pytest.mark.parametrize(("count", "close"), [(1, 1), (15, 1), (16, 2), (256, 32), (1000, 32)])
+def test_an_eighth_makes_room_at_once_and_those_first_that_have_been_idle_for_longest(
+    count: int, close: int
+) -> None:
+    idle = [Guest(number) for number in range(count)]
+    busy = [Guest(-1, is_idle=False) for _ in range(10)]
+    admission = house(idle + busy)
+    admission.make_room()
+    assert [guest.drained for guest in idle] == [True] * close + [False] * (count - close)
+    for _ in range(count):
+        admission.make_room()
+    assert all(guest.drained for guest in idle)
+    assert not any(guest.drained for guest in busy)
+
+
+def test_what_becomes_idle_makes_room_from_the_next_tick_on() -> None:
+    one, two = guests = [Guest(1), Guest(2, is_idle=False)]
+    admission = house(guests)
+    admission.make_room()
+    two.is_idle = True
+    admission.make_room()
+    assert (one.drained, two.drained) == (True, False)
+    admission.refresh()
+    assert not two.drained  # nobody waits
+    admission.make_room()
+    assert two.drained
+
+
+@pytest.mark.parametrize("how", ["busy", "gone"])
+def test_who_is_not_idle_any_more_is_passed_over(how: str) -> None:
+    guests = [Guest(number) for number in range(3)]
+    admission = house(guests)
+    admission.make_room()
+    if how == "busy":
+        guests[1].is_idle = False
+    else:
+        admission.leave(guests[1])
+    admission.make_room()
+    assert [guest.drained for guest in guests] == [True, False, True]
+
+
+def test_who_was_accepted_too_early_is_somebody_who_waits() -> None:
+    first, *guests = [Guest(number) for number in range(3)]
+    admission = house([first], max_connections=1)
+    first.is_idle = False
+    admission.ask(guests[0], Street())
+    assert not first.drained
+    first.is_idle = True
+    admission.refresh()
+    assert first.drained
 
 
 # Connections of one client
@@ -202,16 +417,51 @@ def test_no_client_has_more_connections_than_allowed(
             inside[0].close()
             assert server._context is not None
             admission = server._context.admission
-            await wait_for(lambda: admission._per_client == {"127.0.0.1": 2})
+            clients = admission._clients
+            await wait_for(lambda: clients._counts == {"127.0.0.1": 2})
             site.go_on.set()
             (fifth,) = visit(1)
             assert (await fifth.read()).endswith(b"hello")
             for visitor in (*inside, fifth):
                 visitor.close()
-            await wait_for(lambda: not admission._per_client)
-            assert not admission._hosts
+            await wait_for(lambda: not clients._counts)
+            assert not clients._hosts
 
     run_in_loop(test())
+
+
+def test_who_waits_does_not_count_yet(run_in_loop: Run[None]) -> None:
+    """uvloop accepts some who have to wait then; whether they are too many is seen later."""
+
+    async def test() -> None:
+        site = Site()
+        site.go_on.set()
+        options = {"max_connections": 3, "max_connections_per_client": 5}
+        async with served(site, **options) as (server, _):
+
+            async def come_and_go() -> None:
+                for _ in range(20):
+                    assert (await ask(server.url)).endswith(b"hello")
+
+            await asyncio.gather(*[come_and_go() for _ in range(10)])
+            assert not server._context.admission._clients._counts
+
+    run_in_loop(test())
+
+
+def test_who_waited_is_counted_when_it_is_let_in() -> None:
+    admission = house([], max_connections=2, max_connections_per_client=2)
+    guests = [Guest(0, is_idle=False) for _ in range(5)]
+    streets = [Street() for _ in guests]
+    for guest, street in zip(guests, streets, strict=True):
+        admission.ask(guest, street)
+    assert not any(street.closing for street in streets)
+    assert admission._connections == set(guests[:2])
+    admission.leave(guests[0])
+    assert admission._connections == set(guests[1:3])
+    admission.lift()  # now there is room for all, but not of one client
+    assert [street.closing for street in streets] == [False, False, False, True, True]
+    assert admission._connections == set(guests[1:3])
 
 
 def test_unix_sockets_have_no_client_address(run_in_loop: Run[None], tmp_path: Path) -> None:
@@ -266,5 +516,23 @@ def test_idle_connections_are_not_at_work(run_in_loop: Run[None]) -> None:
             for _ in range(5):  # each stays open, and idle
                 (visitor,) = visit(1)
                 assert (await visitor.read()).endswith(b"hello")
+
+    run_in_loop(test())
+
+
+@pytest.mark.parametrize(("most", "statuses"), [(1, [b"200", b"503"]), (2, [b"200", b"200"])])
+def test_the_call_before_a_pipelined_request_is_still_at_work(
+    run_in_loop: Run[None], most: int, statuses: list[bytes]
+) -> None:
+    """It goes on behind its response, and nobody knows for how long."""
+
+    async def test() -> None:
+        site = Site()
+        async with served(site, max_concurrency=most) as (_, visit):
+            (visitor,) = visit(1, QUICK * 2)
+            data = b""
+            while data.count(b"HTTP/1.1 ") < 2:
+                data += await visitor.read()
+            assert [part[:3] for part in data.split(b"HTTP/1.1 ")[1:]] == statuses
 
     run_in_loop(test())

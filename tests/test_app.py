@@ -170,7 +170,24 @@ def test_callable_that_may_be_an_application(write: Write, text: str) -> None:
     assert callable(load_app("site_a:app"))
 
 
-def test_ctrl_c_is_not_the_applications_failure(write: Write) -> None:
-    write("site_a.py", "raise KeyboardInterrupt")
+INTERRUPTED = {
+    "site_a:app": "raise KeyboardInterrupt",
+    "site_a:make": "def make(): raise KeyboardInterrupt",
+    "site_a:other": "def __getattr__(name): raise KeyboardInterrupt",
+}
+
+
+@pytest.mark.parametrize("path", INTERRUPTED)
+def test_ctrl_c_is_not_the_applications_failure(write: Write, path: str) -> None:
+    write("site_a.py", INTERRUPTED[path])
     with pytest.raises(KeyboardInterrupt):
-        load_app("site_a:app")
+        load_app(path, factory=True)
+
+
+@pytest.mark.parametrize("path", INTERRUPTED)
+def test_keyboard_interrupt_where_signals_have_handlers(write: Write, path: str) -> None:
+    """Then it is the application's own."""
+    write("site_a.py", INTERRUPTED[path])
+    with pytest.raises(AppImportError, match="KeyboardInterrupt") as caught:
+        load_app(path, factory=True, has_signals=True)
+    assert "site_a.py" in caught.value.details

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from aserver import http_cycle
+from aserver import http_exchange
 from aserver.types import ClientDisconnected
 from tests.fakes import Client, FakeSocket, body, rounds, start
 from tests.stage import GET, Call, Stage
@@ -22,7 +22,7 @@ SIZE = 1 << 22
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_cycle, "_TELL_SECONDS", 0)
+    monkeypatch.setattr(http_exchange, "_TELL_SECONDS", 0)
 
 
 @pytest.fixture
@@ -142,6 +142,24 @@ async def test_application_that_gives_up(peer: Peer, path: str) -> None:
     client = stage.connect(peer.sock)
     call, sending = await send_file(stage, client, path)
     sending.cancel()
+    await call.end()
+    await rounds()
+    assert client.closed()
+
+
+async def test_application_that_sends_something_else_instead(peer: Peer, path: str) -> None:
+    """Nothing of the file is left: neither its bytes, which are not due, nor the pause."""
+    stage = Stage()
+    client = stage.connect(peer.sock)
+    call, sending = await send_file(stage, client, path)
+    assert client.connection.phase.name == "WRITING"
+    sending.cancel()
+    await rounds()
+    assert client.connection.phase.name == "RECEIVING"
+    await call.send(body(b"instead", more=True))
+    assert client.received().endswith(b"instead")
+    assert stage.clock.run(100) <= 5
+    assert not client.closed()
     await call.end()
     await rounds()
     assert client.closed()

@@ -20,6 +20,7 @@ class Thing:
     """A connection, or a call of the application, as a member of the set of all of them."""
 
     deadline = inf
+    is_idle = False
 
     def expire(self) -> None: ...
     def drain(self, **options: object) -> None: ...
@@ -108,7 +109,7 @@ async def test_deadlines_by_phase() -> None:
     assert context.seconds[Phase.IDLE] == 1
     assert context.seconds[Phase.HEAD] == 2
     assert context.seconds[Phase.NEW] == 6
-    assert context.seconds[Phase.BODY] == 7
+    assert context.seconds[Phase.RECEIVING] == 7
     assert context.body_bytes == 7 * 256
     assert context.seconds[Phase.ACTIVE] == inf
     assert context.seconds[Phase.WRITING] == context.seconds[Phase.CLOSING] == 3

@@ -12,6 +12,7 @@ from aserver.escaping import (
     printable_lines,
     quoted,
     quoted_target,
+    quoted_targets,
     request_name,
 )
 from aserver.types import Request
@@ -46,6 +47,13 @@ def test_a_value_between_quotes(value: bytes, text: str) -> None:
 )
 def test_a_target_between_quotes(target: bytes, text: str) -> None:
     assert quoted_target(target) == text
+
+
+@given(st.lists(st.binary(), min_size=1))
+def test_many_targets_are_quoted_as_one_is(targets: list[bytes]) -> None:
+    assert quoted_targets(targets) == [quoted_target(target) for target in targets]
+    plain = [b"/%d" % len(target) for target in targets]
+    assert quoted_targets(plain) == [target.decode() for target in plain]
 
 
 @given(st.binary())

@@ -12,7 +12,7 @@ import pytest
 import aserver
 import aserver.testing
 import aserver.types
-from aserver import cli
+from aserver import __main__, cli
 from aserver.config import DECLARATIONS
 
 PUBLIC = {
@@ -122,8 +122,14 @@ def test_distribution() -> None:
     assert importlib.metadata.version("aserver") == aserver.__version__
     assert files("aserver").joinpath("py.typed").is_file()
     scripts = importlib.metadata.entry_points(group="console_scripts", name="aserver")
-    assert [script.value for script in scripts] == ["aserver.cli:entrypoint"]
-    assert scripts["aserver"].load() is cli.entrypoint
+    assert [script.value for script in scripts] == ["aserver.__main__:entrypoint"]
+    assert scripts["aserver"].load() is __main__.entrypoint
+
+
+def test_names_of_the_package() -> None:
+    assert set(dir(aserver)) >= {*PUBLIC[aserver]}
+    with pytest.raises(AttributeError, match="module 'aserver' has no attribute 'nothing'"):
+        _ = aserver.nothing  # type: ignore[attr-defined]
 
 
 def test_importing_the_package_changes_nothing_and_loads_no_engine() -> None:

@@ -11,12 +11,12 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from aserver import http_cycle
+from aserver import http_exchange
 from aserver.file_response import READ_SIZE
 from aserver.types import AppError, ClientDisconnected, Message, Receive, Scope, Send
 from tests.fakes import body, rounds, start
 from tests.stage import CycleStage
-from tests.test_http_cycle_extensions import pathsend, zerocopysend
+from tests.test_http_exchange_extensions import pathsend, zerocopysend
 
 pytestmark = pytest.mark.asyncio
 
@@ -27,7 +27,7 @@ OF_LARGE = (b"content-length", b"%d" % len(LARGE))
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_cycle, "_TELL_SECONDS", 0)
+    monkeypatch.setattr(http_exchange, "_TELL_SECONDS", 0)
 
 
 @pytest.fixture(autouse=True)
@@ -372,25 +372,51 @@ async def test_application_that_is_cancelled(
     assert caplog.records == []
 
 
+async def give_up(stage: CycleStage, message: Message) -> None:
+    """Cancel a `send()` that waits."""
+    sending = asyncio.ensure_future(stage.cycle.send(message))
+    await rounds()
+    assert stage.state == "FILE"
+    with pytest.raises(AppError, match="a file is being sent"):
+        await stage.cycle.send(body(b"x"))
+    sending.cancel()
+    await asyncio.wait([sending])
+    assert sending.cancelled()
+    assert stage.state == "STREAMING"
+
+
 async def test_application_that_gives_up_its_file(
     large: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nobody knows what the client has of it: nothing can follow."""
+    """The client sees that the rest is missing."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await send(start())
-        sending = asyncio.ensure_future(stage.cycle.send(pathsend(large)))
-        await rounds()
-        sending.cancel()
-        await asyncio.wait([sending])
-        with pytest.raises(AppError, match="a file is being sent"):
-            await send(body(b"x"))
+        await give_up(stage, pathsend(large))
+        await send(body(b"x"))
 
     stage = CycleStage(app)
-    stage.engine.file_takes = [0]
+    stage.engine.file_takes = [1000, 0]
     await stage.run()
     assert stage.broken()
+    assert stage.log.lines == [("GET", b"/path", 200, 1000)]
     assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("offset", [None, 0])
+async def test_application_that_gives_up_its_file_and_goes_on(
+    offset: int | None, file: BinaryIO
+) -> None:
+    stage = CycleStage()
+    stage.engine.file_takes = [100_000, 0]
+    await send(stage, start(200, OF_LARGE))
+    await give_up(stage, zerocopysend(file, offset=offset))
+    assert file.tell() == (100_000 if offset is None else 0)
+    file.seek(100_000)
+    await send(stage, zerocopysend(file))
+    assert sent(stage) == LARGE
+    assert stage.state == "COMPLETE"
+    assert stage.log.lines == [("GET", b"/path", 200, len(LARGE))]
 
 
 async def test_application_that_fails_beside_its_file(large: str) -> None:
@@ -430,8 +456,7 @@ def file(large: str) -> Iterator[BinaryIO]:
         ({"count": 5}, LARGE[:5]),
         ({"offset": 3, "count": 200_000}, LARGE[3:200_003]),
         ({"offset": len(LARGE)}, b""),
-        ({"offset": len(LARGE) + 1}, b""),
-        ({"offset": len(LARGE) + 1, "count": 0}, b""),
+        ({"offset": len(LARGE), "count": 0}, b""),
     ],
 )
 async def test_part_of_an_open_file(keys: dict[str, Any], expected: bytes, file: BinaryIO) -> None:
@@ -560,6 +585,58 @@ class Odd:
         raise AttributeError(name)
 
 
+async def test_file_whose_position_cannot_be_set(file: BinaryIO) -> None:
+    stage = CycleStage()
+    await send(stage, start())
+    with pytest.raises(AppError, match="cannot set the position"):
+        await stage.cycle.send(zerocopysend(Odd(file, "fileno", "tell")))
+    assert stage.engine.calls == []
+
+
+@pytest.mark.parametrize("cancelled", [True, False])
+async def test_file_that_is_closed_meanwhile(cancelled: bool, file: BinaryIO) -> None:
+    """What was to be sent is sent, or was cancelled; but there is no position to be set."""
+    stage = CycleStage()
+    stage.engine.file_takes = [0]
+    await send(stage, start())
+    sending = asyncio.ensure_future(stage.cycle.send(zerocopysend(file)))
+    await rounds()
+    file.close()
+    if cancelled:
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        assert stage.state == "STREAMING"
+    else:
+        stage.cycle.resume()
+        with pytest.raises(AppError, match=r"cannot set the position of .*closed file"):
+            await sending
+        assert sent(stage) == LARGE
+        assert stage.state == "COMPLETE"
+
+
+async def test_file_that_is_detached(large: str) -> None:
+    opened = open(large, "rb")  # noqa: SIM115 - it cannot be closed any more
+    with opened.detach():
+        stage = CycleStage()
+        await send(stage, start())
+        with pytest.raises(AppError, match="cannot send a BufferedReader"):
+            await stage.cycle.send(zerocopysend(opened))
+
+
+async def test_file_behind_a_head_that_is_out(large: str, small: str) -> None:
+    """`--http-timeout` sends a head that its file has kept waiting."""
+    for path in (large, small):
+        stage = CycleStage(http_timeout=1)
+        stage.cycle.deadline = 1.0
+        await send(stage, start())
+        stage.cycle.expire()
+        assert stage.engine.calls == [("respond", 200, b"", True)]
+        await send(stage, pathsend(path))
+        assert sent(stage) == Path(path).read_bytes()
+        assert stage.state == "COMPLETE"
+
+
 async def test_file_without_position(file: BinaryIO) -> None:
     stage = CycleStage()
     await send(stage, start())
@@ -611,6 +688,11 @@ async def test_pipe() -> None:
         {"count": b"1"},
         {"offset": 5, "count": len(LARGE)},
         {"count": len(LARGE) + 1},
+        {"offset": len(LARGE) + 1},
+        {"offset": len(LARGE) + 1, "count": 0},
+        {"offset": 2**70},
+        {"offset": 2**70, "count": 0},
+        {"count": 2**70},
     ],
 )
 async def test_bad_part(keys: dict[str, Any], file: BinaryIO) -> None:

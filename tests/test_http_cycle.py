@@ -1,609 +1,538 @@
-"""The HTTP cycle between a fake engine and scripted applications: messages in both directions."""
+"""How a call of the application ends, well or badly, and what the client sees of it."""
 
 import asyncio
-import gc
-from collections.abc import Awaitable, Callable
-from typing import Any
+import contextlib
+import contextvars
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from math import inf
+from typing import Any, NoReturn
 
 import pytest
 
-from aserver import http_cycle
-from aserver.types import AppError, ClientDisconnected, Message, Receive, Scope, Send
-from tests.fakes import body, rounds, start
+from aserver import http_cycle, http_exchange
+from aserver.access_format import Exchange
+from aserver.logs import app_log
+from aserver.throttle import SHOWN
+from aserver.types import ClientDisconnected, Head, Message, Receive, Scope, Send
+from tests.fakes import EagerTask, FakeLog, body, new_context, rounds, start
 from tests.stage import CycleStage
 
 pytestmark = pytest.mark.asyncio
 
 LENGTH_5 = (b"content-length", b"5")
-DISCONNECT = {"type": "http.disconnect"}
+PLAIN_500 = [("respond", 500, b"Internal Server Error", False)]
 
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_cycle, "_TELL_SECONDS", 0)
+    monkeypatch.setattr(http_exchange, "_TELL_SECONDS", 0)
 
 
-async def raised(call: Awaitable[None]) -> str:
-    """What comes out of a `send()`: a name."""
-    try:
-        await call
-    except (AppError, ClientDisconnected) as error:
-        return type(error).__name__
-    return "ok"
+# The application's end
 
 
-# Every message in every state
-
-MESSAGES: dict[str, Any] = {
-    "start": start(),
-    "bare start": {"type": "http.response.start", "status": 200},
-    "start without status": {"type": "http.response.start"},
-    "start with a bad status": {"type": "http.response.start", "status": "200"},
-    "start with a bad header": start(200, (b"x", b"\n")),
-    "start with bad headers": {"type": "http.response.start", "status": 200, "headers": 5},
-    "body": body(b"hello"),
-    "bare body": {"type": "http.response.body"},
-    "more body": body(b"hello", more=True),
-    "bad body": {"type": "http.response.body", "body": "text"},
-    "unknown": {"type": "http.response.what"},
-    "trailers": {"type": "http.response.trailers", "headers": []},
-    "disconnect": DISCONNECT,
-    "of another protocol": {"type": "websocket.send", "text": "x"},
-    "without type": {"status": 200},
-    "empty": {},
-}
-BAD_STARTS = {
-    "start without status",
-    "start with a bad status",
-    "start with a bad header",
-    "start with bad headers",
-}
+async def hello(scope: Scope, receive: Receive, send: Send) -> None:
+    await send(start(200, LENGTH_5))
+    await send(body(b"hello"))
 
 
-async def in_state(state: str) -> CycleStage:
-    """A cycle that has got so far."""
-    stage = CycleStage()
-    if state in ("HELD", "STREAMING", "COMPLETE", "DISCONNECTED streaming"):
-        await stage.cycle.send(start())
-    if state in ("STREAMING", "DISCONNECTED streaming"):
-        await stage.cycle.send(body(b"1", more=True))
-    if state == "COMPLETE":
-        await stage.cycle.send(body())
-    if state.startswith("DISCONNECTED"):
-        stage.cycle.lost()
-    assert stage.state == state.split()[0]
-    return stage
+async def test_run(caplog: pytest.LogCaptureFixture) -> None:
+    stage = CycleStage(hello)
+    await stage.run()
+    assert stage.engine.calls == [("respond", 200, b"hello", False)]
+    assert stage.log.lines == [("GET", b"/path", 200, 5)]
+    assert caplog.records == []
 
 
-def expected(state: str, message: str) -> tuple[str, str]:
-    """What `send()` raises, and the state after it."""
-    if message in ("without type", "empty"):
-        return "AppError", state
-    if state == "COMPLETE":
-        return "ok", "COMPLETE"
-    if state.startswith("DISCONNECTED"):
-        return "ClientDisconnected", "DISCONNECTED"
-    if state == "AWAITED" and message in ("start", "bare start"):
-        return "ok", "HELD"
-    if state in ("HELD", "STREAMING"):
-        if message in ("body", "bare body"):
-            return "ok", "COMPLETE"
-        if message == "more body":
-            return "ok", "STREAMING"
-    return "AppError", state
+async def test_application_gets_the_scope_itself() -> None:
+    seen = []
 
-
-STATES = ["AWAITED", "HELD", "STREAMING", "COMPLETE", "DISCONNECTED", "DISCONNECTED streaming"]
-
-
-@pytest.mark.parametrize("message", MESSAGES)
-@pytest.mark.parametrize("state", STATES)
-async def test_every_message_in_every_state(state: str, message: str) -> None:
-    stage = await in_state(state)
-    before = stage.engine.calls.copy()
-    error, after = expected(state, message)
-    assert await raised(stage.cycle.send(MESSAGES[message])) == error
-    assert stage.state == after.split()[0]
-    if error != "ok" or after == "HELD" or state == "COMPLETE":
-        assert stage.engine.calls == before
-
-
-async def test_errors_name_state_and_message() -> None:
-    stage = await in_state("AWAITED")
-    with pytest.raises(AppError, match=r"'http\.response\.body' .* no http\.response\.start yet"):
-        await stage.cycle.send(body())
-
-
-@pytest.mark.parametrize("message", sorted(BAD_STARTS))
-async def test_a_bad_start_may_be_mended(message: str) -> None:
-    stage = CycleStage()
-    assert await raised(stage.cycle.send(MESSAGES[message])) == "AppError"
-    await stage.cycle.send(start())
-    await stage.cycle.send(body())
-    assert stage.engine.responses == [("respond", 200, b"", False)]
-
-
-async def test_keys_that_are_unknown_are_ignored() -> None:
-    stage = CycleStage()
-    await stage.cycle.send({**start(), "trailers": False, "x": object()})
-    await stage.cycle.send({**body(b"a"), "x": object()})
-    assert stage.engine.responses == [("respond", 200, b"a", False)]
-
-
-# The response
-
-
-async def test_head_is_held_until_the_body() -> None:
-    stage = CycleStage()
-    await stage.cycle.send(start(201, (b"x", b"y")))
-    assert stage.engine.calls == []
-    await stage.cycle.send(body(b"hello"))
-    assert stage.engine.calls == [("respond", 201, b"hello", False)]
-    assert b"x: y\r\n" in stage.engine.heads[0].block
-
-
-async def test_stream() -> None:
-    stage = CycleStage()
-    await stage.cycle.send(start())
-    for message in (body(b"", more=True), body(b"a", more=True), body(b"b")):
-        await stage.cycle.send(message)
-    assert stage.engine.calls == [
-        ("respond", 200, b"", True),
-        ("respond", None, b"a", True),
-        ("respond", None, b"b", False),
-    ]
-
-
-@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
-async def test_kinds_of_bytes(kind: Callable[[bytes], object]) -> None:
-    stage = CycleStage()
-    await stage.cycle.send(start())
-    await stage.cycle.send({"type": "http.response.body", "body": kind(b"hello")})
-    assert stage.engine.responses == [("respond", 200, b"hello", False)]
-    assert type(stage.engine.calls[0][2]) is bytes
-
-
-@pytest.mark.parametrize("value", ["text", None, 5, [b"x"]])
-async def test_body_that_is_none(value: object) -> None:
-    stage = CycleStage()
-    await stage.cycle.send(start())
-    with pytest.raises(AppError, match="the body must be bytes, not "):
-        await stage.cycle.send({"type": "http.response.body", "body": value})
-    assert stage.engine.calls == []
-    await stage.cycle.send(body(b"x"))
-    assert stage.engine.responses == [("respond", 200, b"x", False)]
-
-
-@pytest.mark.parametrize(("status", "method"), [(200, "HEAD"), (204, "GET"), (304, "GET")])
-async def test_no_body_where_none_may_be(status: int, method: str) -> None:
-    stage = CycleStage(method=method)
-    await stage.cycle.send(start(status, LENGTH_5))
-    await stage.cycle.send(body(b"a lot more than five", more=True))
-    await stage.cycle.send(body(b"and more"))
-    assert stage.engine.calls == [("respond", status, b"", True), ("respond", None, b"", False)]
-    assert stage.log.lines == [(method, b"/path", status, 0)]
-
-
-async def test_length_is_kept() -> None:
-    stage = CycleStage()
-    await stage.cycle.send(start(200, LENGTH_5))
-    await stage.cycle.send(body(b"he", more=True))
-    await stage.cycle.send(body(b"llo", more=True))
-    await stage.cycle.send(body())
-    assert not stage.broken()
-    assert stage.cycle.sent == 5
-
-
-WRONG_LENGTHS = [(b"hello, ", True, "2 bytes longer"), (b"hel", False, "2 bytes shorter")]
-
-
-@pytest.mark.parametrize(("data", "more", "error"), WRONG_LENGTHS)
-async def test_wrong_length_before_the_head_is_out(data: bytes, more: bool, error: str) -> None:
-    stage = CycleStage()
-    stage.cycle.deadline = 7.0
-    await stage.cycle.send(start(200, LENGTH_5))
-    with pytest.raises(AppError, match=f"{error} than its content-length"):
-        await stage.cycle.send(body(data, more=more))
-    assert stage.engine.calls == []
-    assert stage.state == "HELD"
-    assert stage.cycle.deadline == 7.0  # the response has not begun
-
-
-@pytest.mark.parametrize(("data", "more", "error"), WRONG_LENGTHS)
-async def test_wrong_length_of_a_stream(data: bytes, more: bool, error: str) -> None:
-    stage = CycleStage()
-    await stage.cycle.send(start(200, LENGTH_5))
-    await stage.cycle.send(body(data[:1], more=True))
-    with pytest.raises(AppError, match=f"{error} than its content-length"):
-        await stage.cycle.send(body(data[1:], more=more))
-    # What would complete it, or go beyond it, is not sent: the client sees that bytes are missing.
-    assert stage.engine.calls == [("respond", 200, data[:1], True), ("abort",)]
-    assert stage.state == "COMPLETE"
-    assert stage.log.lines == [("GET", b"/path", 200, 1)]
-
-
-async def test_wrong_length_is_a_500_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await send(start(200, LENGTH_5))
-        await send(body(b"hello!"))
+        seen.append(scope)
+        await hello(scope, receive, send)
 
     stage = CycleStage(app)
     await stage.run()
-    assert stage.engine.calls == [("respond", 500, b"Internal Server Error", False)]
+    assert seen[0] is stage.cycle.scope
+
+
+async def test_work_behind_the_response() -> None:
+    done = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await hello(scope, receive, send)
+        await done.wait()
+
+    stage = CycleStage(app, http_timeout=1, application_close_timeout=1)
+    stage.cycle.start()
+    await rounds()
+    stage.cycle.lost()
+    stage.clock.run(10)
+    await rounds()
+    assert stage.context.cycles == {stage.cycle}
+    done.set()
+    await stage.end()
+
+
+class Oops(Exception):
+    """What an application raises."""
+
+
+FAILURES: dict[str, BaseException] = {
+    "an exception": Oops("oops"),
+    "SystemExit": SystemExit(3),
+    "CancelledError": asyncio.CancelledError(),
+    "a group": BaseExceptionGroup("all", [Oops("oops"), SystemExit(3)]),
+    "a timeout": TimeoutError(),
+    "GeneratorExit": GeneratorExit(),
+    "OSError": OSError("disk"),
+    "ClientDisconnected of its own": ClientDisconnected("no"),
+}
+
+
+def failing(error: BaseException, *messages: Message) -> Callable[..., Awaitable[None]]:
+    """An application that sends this, then raises."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        for message in messages:
+            await send(message)
+        raise error
+
+    return app
+
+
+@pytest.mark.parametrize("before", [(), (start(201, LENGTH_5),)], ids=["nothing", "start"])
+@pytest.mark.parametrize("failure", FAILURES)
+async def test_failure_before_the_head(
+    failure: str, before: tuple[Message, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    stage = CycleStage(failing(FAILURES[failure], *before))
+    await stage.run()
+    assert stage.engine.responses == PLAIN_500
+    assert stage.engine.heads[0].block == (
+        b"HTTP/1.1 500 Internal Server Error\r\ncontent-type: text/plain; charset=utf-8\r\n"
+    )
+    assert stage.engine.heads[0].flags  # close
+    assert stage.log.lines == [("GET", b"/path", 500, 21)]
     (record,) = caplog.records
-    assert "exception in the application" in record.message
-    assert "1 bytes longer than its content-length" in str(record.exc_info)
-
-
-# Backpressure
-
-
-async def test_send_waits_for_room() -> None:
-    stage = CycleStage()
-    stage.engine.room = False
-    await stage.cycle.send(start())
-    sending = asyncio.ensure_future(stage.cycle.send(body(b"a", more=True)))
-    await rounds()
-    assert stage.engine.responses == [("respond", 200, b"a", True)]  # sent, but not done
-    assert not sending.done()
-    stage.engine.room = True
-    stage.cycle.resume()
-    await sending
-    await stage.cycle.send(body(b"b", more=True))
-
-
-async def test_last_send_does_not_wait() -> None:
-    stage = CycleStage()
-    stage.engine.room = False
-    await stage.cycle.send(start())
-    await stage.cycle.send(body(b"a"))
-
-
-async def test_senders_at_once() -> None:
-    stage = CycleStage()
-    stage.engine.room = False
-    await stage.cycle.send(start())
-    sending = [asyncio.ensure_future(stage.cycle.send(body(b"a", more=True))) for _ in range(3)]
-    await rounds()
-    sending[1].cancel()
-    await rounds()
-    stage.cycle.resume()
-    await rounds()
-    assert [task.done() for task in sending] == [True, True, True]
-    assert [task.cancelled() for task in sending] == [False, True, False]
-
-
-async def test_sender_that_waits_when_another_ends_the_response() -> None:
-    stage = CycleStage()
-    stage.engine.room = False
-    await stage.cycle.send(start())
-    sending = asyncio.ensure_future(stage.cycle.send(body(b"a", more=True)))
-    await rounds()
-    await stage.cycle.send(body())
-    await sending
-
-
-async def test_sender_that_waits_hears_of_the_disconnect() -> None:
-    stage = CycleStage()
-    stage.engine.room = False
-    await stage.cycle.send(start())
-    sending = asyncio.ensure_future(stage.cycle.send(body(b"a", more=True)))
-    await rounds()
-    stage.cycle.lost()
-    with pytest.raises(ClientDisconnected):
-        await sending
-
-
-async def test_resume_without_senders() -> None:
-    stage = CycleStage()
-    stage.cycle.resume()
-    await stage.cycle.send(start())
-    stage.cycle.resume()
-    assert stage.engine.calls == []
-
-
-# The request body
-
-
-def request_body(data: bytes = b"", more: bool = False) -> Message:
-    return {"type": "http.request", "body": data, "more_body": more}
-
-
-async def test_receive_without_body() -> None:
-    stage = CycleStage()
-    assert await stage.cycle.receive() == request_body()
-    receiving = asyncio.ensure_future(stage.cycle.receive())
-    await rounds()
-    assert not receiving.done()
-    await stage.cycle.send(start())
-    await stage.cycle.send(body(b"", more=True))
-    await rounds()
-    assert not receiving.done()
-    await stage.cycle.send(body())
-    assert await receiving == DISCONNECT
-    assert await stage.cycle.receive() == DISCONNECT
-    assert stage.engine.credit == 0
-
-
-async def test_receive_body_in_one() -> None:
-    stage = CycleStage(size=10)
-    stage.cycle.feed(b"hello")
-    stage.cycle.feed(b"world")
-    stage.cycle.feed_eof()
-    assert await stage.cycle.receive() == request_body(b"helloworld")
-    assert stage.engine.credit == 10
-
-
-async def test_receive_body_in_pieces() -> None:
-    stage = CycleStage(size=10)
-    stage.cycle.feed(b"hello")
-    assert await stage.cycle.receive() == request_body(b"hello", more=True)
-    assert stage.engine.credit == 5
-    receiving = asyncio.ensure_future(stage.cycle.receive())
-    await rounds()
-    assert not receiving.done()
-    stage.cycle.feed(b"wor")
-    stage.cycle.feed(b"ld")
-    assert await receiving == request_body(b"world", more=True)
-    stage.cycle.feed_eof()
-    assert await stage.cycle.receive() == request_body()
-    assert stage.engine.credit == 10
-
-
-async def test_end_of_the_body_wakes_the_receiver() -> None:
-    stage = CycleStage(size=None)
-    receiving = asyncio.ensure_future(stage.cycle.receive())
-    await rounds()
-    stage.cycle.feed_eof()
-    assert await receiving == request_body()
-
-
-async def test_receivers_at_once() -> None:
-    """Every piece goes to one of them, and nobody sleeps through the end."""
-    stage = CycleStage(size=10)
-    receiving = [asyncio.ensure_future(stage.cycle.receive()) for _ in range(3)]
-    await rounds()
-    stage.cycle.feed(b"hello")
-    await rounds()
-    assert [task.done() for task in receiving] == [True, False, False]
-    stage.cycle.feed(b"world")
-    stage.cycle.feed_eof()
-    await rounds()
-    assert [task.done() for task in receiving] == [True, True, False]
-    stage.cycle.lost()
-    assert [await task for task in receiving] == [
-        request_body(b"hello", more=True),
-        request_body(b"world"),
-        DISCONNECT,
-    ]
-
-
-async def test_cancelled_receiver_takes_nothing() -> None:
-    stage = CycleStage(size=10)
-    receiving = [asyncio.ensure_future(stage.cycle.receive()) for _ in range(2)]
-    await rounds()
-    receiving[0].cancel()
-    await rounds()
-    stage.cycle.feed(b"hello")
-    assert await receiving[1] == request_body(b"hello", more=True)
-    assert receiving[0].cancelled()
-
-
-async def test_receiver_that_is_woken_when_cancelled() -> None:
-    stage = CycleStage(size=10)
-    receiving = [asyncio.ensure_future(stage.cycle.receive()) for _ in range(2)]
-    await rounds()
-    receiving[0].cancel()
-    stage.cycle.feed(b"hello")
-    await rounds()
-    assert receiving[0].cancelled()
-    assert await receiving[1] == request_body(b"hello", more=True)
-
-
-async def test_receiver_that_is_cancelled_when_woken() -> None:
-    stage = CycleStage(size=10)
-    receiving = asyncio.ensure_future(stage.cycle.receive())
-    await rounds()
-    stage.cycle.feed(b"hello")
-    receiving.cancel()
-    await rounds()
-    assert receiving.cancelled()
-    assert await stage.cycle.receive() == request_body(b"hello", more=True)
-
-
-async def test_asking_in_vain_leaves_nothing_behind() -> None:
-    """A framework may look for a disconnect before each piece of an endless stream."""
-    stage = CycleStage()
-    await stage.cycle.receive()
-    for _ in range(2):
-        before = len(gc.get_objects())
-        for _ in range(1000):
-            receiving = asyncio.ensure_future(stage.cycle.receive())
-            await asyncio.sleep(0)
-            receiving.cancel()
-            await asyncio.wait([receiving])
-        del receiving
-        after = len(gc.get_objects())
-    assert after - before < 500
-
-
-async def test_unread_body_is_credited_at_the_end() -> None:
-    stage = CycleStage(size=20)
-    stage.cycle.feed(b"hello")
-    stage.cycle.feed(b"world")
-    await stage.cycle.send(start())
-    await stage.cycle.send(body())
-    assert stage.engine.credit == 10
-    stage.cycle.feed(b"later")
-    assert stage.engine.credit == 15
-    assert await stage.cycle.receive() == DISCONNECT
-
-
-async def test_credit_comes_before_the_response() -> None:
-    """Else the engine would still count the bytes when it looks at what is left to read."""
-    stage = CycleStage(size=20)
-    stage.cycle.feed(b"hello")
-    await stage.cycle.send(start())
-    await stage.cycle.send(body())
-    assert stage.engine.calls == [("consumed", 5), ("respond", 200, b"", False)]
-
-
-async def test_continue_is_asked_for_by_receive() -> None:
-    stage = CycleStage(size=5, expects_continue=True)
-    await rounds()
-    assert stage.engine.calls == []
-    receiving = asyncio.ensure_future(stage.cycle.receive())
-    await rounds()
-    assert stage.engine.calls == [("inform", 100)]
-    stage.cycle.feed(b"hello")
-    stage.cycle.feed_eof()
-    assert await receiving == request_body(b"hello")
-
-
-async def test_no_continue_for_a_body_that_is_here() -> None:
-    stage = CycleStage(size=5, expects_continue=True)
-    stage.cycle.feed(b"hello")
-    stage.cycle.feed_eof()
-    assert await stage.cycle.receive() == request_body(b"hello")
-    assert ("inform", 100) not in stage.engine.calls
-
-
-@pytest.mark.parametrize("size", [0, 5])
-async def test_no_continue_without_body_or_expectation(size: int) -> None:
-    stage = CycleStage(size=size, expects_continue=size == 0)
-    if size == 0:
-        assert await stage.cycle.receive() == request_body()
-    receiving = asyncio.ensure_future(stage.cycle.receive())
-    await rounds()
-    assert stage.engine.calls == []
-    receiving.cancel()
-    await rounds()
-
-
-# The client leaves
-
-
-async def test_truncated_body_never_looks_complete() -> None:
-    stage = CycleStage(size=100)
-    stage.cycle.feed(b"x" * 50)
-    assert await stage.cycle.receive() == request_body(b"x" * 50, more=True)
-    stage.cycle.feed(b"y" * 10)
-    stage.cycle.lost()
-    assert await stage.cycle.receive() == DISCONNECT
-    assert await stage.cycle.receive() == DISCONNECT
-
-
-async def test_receiver_that_waits_hears_of_the_disconnect() -> None:
-    stage = CycleStage(size=100)
-    receiving = asyncio.ensure_future(stage.cycle.receive())
-    await rounds()
-    stage.cycle.lost()
-    assert await receiving == DISCONNECT
-
-
-async def test_listener_hears_of_the_disconnect_before_the_sender() -> None:
-    order = []
-    stage = CycleStage()
-    await stage.cycle.send(start())
-    await stage.cycle.receive()
-
-    async def listen() -> None:
-        await stage.cycle.receive()
-        order.append("listener")
-
-    listening = asyncio.ensure_future(listen())
-    await rounds()
-    stage.cycle.lost()
-    with pytest.raises(ClientDisconnected):
-        await stage.cycle.send(body(b"", more=True))
-    order.append("sender")
-    await listening
-    assert order == ["listener", "sender"]
-
-
-async def test_lost_twice() -> None:
-    stage = await in_state("STREAMING")
-    stage.cycle.lost()
-    stage.cycle.lost()
-    assert stage.log.lines == [("GET", b"/path", 200, 1)]
-
-
-async def test_lost_twice_moves_no_deadline() -> None:
-    stage = await in_state("DISCONNECTED")
-    deadline = stage.cycle.deadline
-    stage.clock.run(5)
-    stage.cycle.lost()
-    assert stage.cycle.deadline == deadline
-
-
-async def test_body_for_nobody_is_credited() -> None:
-    stage = await in_state("DISCONNECTED")
-    stage.cycle.feed(b"hello")
-    assert stage.engine.credit == 5
-    assert await stage.cycle.receive() == DISCONNECT
-
-
-async def test_lost_behind_the_end() -> None:
-    stage = await in_state("COMPLETE")
-    stage.cycle.lost()
-    assert stage.state == "COMPLETE"
-    assert len(stage.log.lines) == 1
-
-
-async def test_hung_up_is_told_behind_the_body() -> None:
-    stage = CycleStage(size=5)
-    stage.cycle.feed(b"hello")
-    stage.cycle.feed_eof()
-    stage.cycle.hung_up()
-    assert await stage.cycle.receive() == request_body(b"hello")
-    assert await stage.cycle.receive() == DISCONNECT
-    assert await stage.cycle.receive() == DISCONNECT
-
-
-async def test_hung_up_is_told_behind_a_body_of_nothing() -> None:
-    stage = CycleStage()
-    stage.cycle.hung_up()
-    assert await stage.cycle.receive() == request_body()
-    assert await stage.cycle.receive() == DISCONNECT
-
-
-async def test_hung_up_then_gone_then_cancelled(caplog: pytest.LogCaptureFixture) -> None:
-    """The application gives up when there is no connection any more: nothing is left to do."""
-
+    assert record.name == "aserver.app"
+    assert record.levelno == logging.ERROR
+    assert record.message == "GET /path from 192.0.2.2:50000: exception in the application"
+    assert record.exc_info
+    assert record.exc_info[1] is FAILURES[failure]
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+async def test_failure_behind_the_head(failure: str, caplog: pytest.LogCaptureFixture) -> None:
+    stage = CycleStage(failing(FAILURES[failure], start(), body(b"abc", more=True)))
+    await stage.run()
+    assert stage.engine.responses == [("respond", 200, b"abc", True), ("abort",)]
+    assert stage.log.lines == [("GET", b"/path", 200, 3)]
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+async def test_failure_behind_the_response(failure: str, caplog: pytest.LogCaptureFixture) -> None:
+    stage = CycleStage(failing(FAILURES[failure], start(), body(b"abc")))
+    await stage.run()
+    assert stage.engine.responses == [("respond", 200, b"abc", False)]
+    assert len(caplog.records) == 1
+
+
+async def test_keyboard_interrupt_is_not_the_applications() -> None:
+    stage = CycleStage(failing(KeyboardInterrupt()))
+    running = stage.cycle._run()
+    with pytest.raises(KeyboardInterrupt):
+        running.send(None)
+    # Whoever goes on with the loop has no connection in it that waits for ever.
+    assert stage.engine.calls == [("abort",)]
+    assert stage.state == "DISCONNECTED"
+
+
+async def test_keyboard_interrupt_where_signals_have_handlers(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Then it is the application's own, a failure like any other."""
+    error = KeyboardInterrupt()
+    stage = CycleStage(failing(error))
+    stage.context.has_signals = True
+    await stage.run()
+    assert stage.engine.responses == PLAIN_500
+    (record,) = caplog.records
+    assert record.exc_info
+    assert record.exc_info[1] is error
+
+
+async def test_loop_that_is_closed_under_the_application(caplog: pytest.LogCaptureFixture) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
-        assert await receive() == {"type": "http.disconnect"}
-        stage.cycle.lost()
-        raise asyncio.CancelledError
+        await receive()
 
     stage = CycleStage(app)
-    stage.cycle.hung_up()
-    await stage.run()
+    stage.context.loop = asyncio.new_event_loop()
+    running = stage.cycle._run()
+    running.send(None)
+    stage.context.loop.close()
+    running.close()
     assert stage.engine.calls == []
     assert caplog.records == []
 
 
-async def test_hung_up_wakes_the_listener_and_can_be_answered() -> None:
-    stage = CycleStage()
-    await stage.cycle.receive()
-    listening = asyncio.ensure_future(stage.cycle.receive())
-    await rounds()
-    stage.cycle.hung_up()
-    assert await listening == DISCONNECT
-    await stage.cycle.send(start())
-    await stage.cycle.send(body(b"still"))
-    assert stage.engine.responses == [("respond", 200, b"still", False)]
-
-
-@pytest.mark.parametrize("error", [None, asyncio.CancelledError()])
-async def test_application_that_gives_up_behind_a_hang_up(
-    error: BaseException | None, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("before", "calls"),
+    [
+        ([], PLAIN_500),
+        ([start()], PLAIN_500),
+        ([start(), body(b"a", more=True)], [("respond", 200, b"a", True), ("abort",)]),
+        ([start(200, LENGTH_5), body(b"hello", more=True)],
+         [("respond", 200, b"hello", True), ("abort",)]),
+    ],
+)  # fmt: skip
+async def test_return_without_a_response(
+    before: list[Message], calls: list[object], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As Django does: it cancels the view, and lets that out."""
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        for message in before:
+            await send(message)
 
+    stage = CycleStage(app)
+    await stage.run()
+    assert stage.engine.responses == calls
+    (record,) = caplog.records
+    assert record.message.startswith(
+        "GET /path from 192.0.2.2:50000: the application returned without completing its response ("
+    )
+
+
+async def test_head_request_that_fails() -> None:
+    stage = CycleStage(failing(Oops()), method="HEAD")
+    await stage.run()
+    assert stage.engine.responses == [("respond", 500, b"", False)]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        (b"x\r\ny", b"z"),
+        (b"x", b"y\r\nz: 1"),
+        (b"x", b"y\nz: 1"),
+        (b"x", b"y\x00"),
+        (b"x y", b"z"),
+        (b"content-length", b"5\r\nx: y"),
+        (b"connection", b"close\r\nx: y"),
+    ],
+)
+async def test_header_injection(bad: tuple[bytes, bytes]) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(start(200, (b"content-type", b"text/plain"), bad))
+        await send(body(b"never"))
+
+    stage = CycleStage(app)
+    await stage.run()
+    assert stage.engine.responses == PLAIN_500
+
+
+# No failure of ours leaves a client waiting
+
+
+class Broken(Exception):
+    """What a part of the server raises."""
+
+
+def broken(*arguments: object, **options: object) -> NoReturn:
+    raise Broken
+
+
+@pytest.fixture
+def broken_logging() -> Iterator[None]:
+    app_log.addFilter(broken)
+    yield
+    app_log.removeFilter(broken)
+
+
+async def run_to_failure(stage: CycleStage) -> BaseException | None:
+    await stage.run()
+    await rounds(2)
+    assert stage.cycle._task is not None
+    return stage.cycle._task.exception()
+
+
+@pytest.mark.usefixtures("broken_logging")
+@pytest.mark.parametrize("before", [[], [start()], [start(), body(b"a", more=True)]])
+@pytest.mark.parametrize("error", [None, Oops()])
+async def test_logging_that_fails(error: BaseException | None, before: list[Message]) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        for message in before:
+            await send(message)
+        if error is not None:
+            raise error
+
+    stage = CycleStage(app)
+    assert isinstance(await run_to_failure(stage), Broken)
+    assert stage.state == "COMPLETE"
+    assert stage.broken() if len(before) > 1 else stage.engine.responses == PLAIN_500
+
+
+@pytest.mark.usefixtures("broken_logging")
+async def test_logging_that_fails_at_a_deadline() -> None:
+    stage = CycleStage(forever, http_timeout=5, application_close_timeout=3)
+    stage.cycle.start()
+    await rounds()
+    stage.clock.run(5)
+    assert stage.engine.responses == [("respond", 503, b"Service Unavailable", False)]
+    stage.clock.run(100)  # the sweep has put it off
+    await stage.end()
+
+
+@pytest.mark.parametrize("app", [failing(Oops()), failing(Oops(), start())])
+async def test_engine_that_fails(
+    app: Callable[..., Awaitable[None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = CycleStage(app)
+    monkeypatch.setattr(http_cycle, "response_head", broken)
+    assert isinstance(await run_to_failure(stage), Broken)
+    assert stage.broken()
+    assert stage.state == "DISCONNECTED"
+
+
+class BrokenLog(FakeLog):
+    """An access log that raises."""
+
+    def record(self, exchange: Exchange, head: Head) -> None:
+        super().record(exchange, head)
+        raise Broken
+
+
+@pytest.mark.parametrize(
+    ("messages", "last"),
+    [
+        ([start(200, LENGTH_5), body(b"hello")], ("respond", 200, b"hello", False)),
+        ([start(), body(b"a", more=True)], ("abort",)),
+        (
+            [
+                {**start(), "trailers": True},
+                body(),
+                {"type": "http.response.trailers", "headers": [(b"a", b"b")]},
+            ],
+            ("trailers", [(b"a", b"b")]),
+        ),
+    ],
+)
+async def test_access_log_that_fails(messages: list[Message], last: tuple[object, ...]) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        for message in messages:
+            await send(message)
+
+    stage = CycleStage(app, accepts_trailers=True)
+    stage.context.access_log = BrokenLog()  # type: ignore[assignment]
+    await stage.run()
+    assert stage.engine.responses[-1] == last
+    assert stage.state == "COMPLETE"
+
+
+async def test_access_log_that_fails_when_the_client_leaves() -> None:
+    stage = CycleStage(after_disconnect(lambda error: error))
+    stage.context.access_log = BrokenLog()  # type: ignore[assignment]
+    stage.cycle.start()
+    await rounds()
+    with pytest.raises(Broken):
+        stage.cycle.lost()
+    await stage.end()
+    assert stage.state == "DISCONNECTED"
+
+
+async def test_next_request_that_begins_with_the_last_bytes() -> None:
+    """The log has the lines of both."""
+    first = CycleStage(hello)
+    second = CycleStage(context=first.context)
+    second.context.access_log = first.log  # type: ignore[assignment]
+    respond = first.engine.respond
+
+    def and_begin(*arguments: Any) -> bool:
+        room = respond(*arguments)
+        second.cycle.start()
+        return room
+
+    first.engine.respond = and_begin  # type: ignore[method-assign, assignment]
+    await first.run()
+    assert second.engine.responses == [("respond", 200, b"hello", False)]
+    assert first.log.lines == [("GET", b"/path", 200, 5)] * 2
+
+
+# Failures because the client left are nobody's fault
+
+
+def wrapped_in_a_group(error: BaseException) -> BaseException:
+    return BaseExceptionGroup("x", [error, BaseExceptionGroup("y", [error])])
+
+
+def as_the_cause(error: BaseException) -> BaseException:
+    other = Oops("stream ended")
+    other.__cause__ = error
+    return other
+
+
+def as_the_context(error: BaseException) -> BaseException:
+    other, another = Oops("stream ended"), Oops("and again")
+    other.__context__ = error
+    another.__context__ = other
+    return another
+
+
+def a_group_as_the_context(error: BaseException) -> BaseException:
+    return as_the_context(wrapped_in_a_group(error))
+
+
+def beside_another(error: BaseException) -> BaseException:
+    return BaseExceptionGroup("x", [error, Oops()])
+
+
+def caused_by_itself(error: BaseException) -> BaseException:
+    other = Oops()
+    other.__cause__ = other
+    return other
+
+
+def caused_in_a_circle(error: BaseException) -> BaseException:
+    first, second = Oops(), Oops()
+    first.__cause__, second.__cause__ = second, first
+    return first
+
+
+def other_error(error: BaseException) -> BaseException:
+    return Oops()
+
+
+def after_disconnect(
+    change: Callable[[BaseException], BaseException],
+) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
+    """An application that sees its client leave, and makes something of it."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(start())
+        await send(body(b"a", more=True))
+        await receive()
+        try:
+            await send(body(b"b", more=True))
+        except ClientDisconnected as error:
+            failure = change(error)
+        raise failure
+
+    return app
+
+
+async def leave(stage: CycleStage) -> None:
+    stage.cycle.start()
+    await rounds()
+    stage.cycle.lost()
+    await stage.end()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda e: e, wrapped_in_a_group, as_the_cause, as_the_context, a_group_as_the_context],
+)
+async def test_disconnect_is_not_logged(
+    change: Callable[[BaseException], BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    stage = CycleStage(after_disconnect(change))
+    await leave(stage)
+    assert caplog.records == []
+    assert stage.engine.responses == [("respond", 200, b"a", True)]
+    assert stage.log.lines == [("GET", b"/path", 200, 1)]
+
+
+@pytest.mark.parametrize(
+    "change", [beside_another, caused_by_itself, caused_in_a_circle, other_error]
+)
+async def test_other_failures_behind_a_disconnect_are_logged(
+    change: Callable[[BaseException], BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    stage = CycleStage(after_disconnect(change))
+    await leave(stage)
+    assert len(caplog.records) == 1
+    assert stage.engine.responses == [("respond", 200, b"a", True)]
+
+
+async def test_clients_that_leave_cannot_flood_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """However the application takes it."""
+    context = new_context(after_disconnect(lambda error: ValueError("two\nlines")))
+    for _ in range(20):
+        await leave(CycleStage(context=context))
+    assert len(caplog.records) == SHOWN
+    assert caplog.records[0].levelno == logging.WARNING
+    assert caplog.records[0].exc_info is None
+    assert caplog.messages[0] == (
+        "GET /path from 192.0.2.2:50000: exception in the application after its client had left: "
+        "ValueError: two lines"
+    )
+
+
+async def test_traceback_behind_a_disconnect(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "aserver.app")
+    await leave(CycleStage(after_disconnect(other_error)))
+    assert [record.levelno for record in caplog.records] == [logging.WARNING, logging.DEBUG]
+    assert caplog.records[1].exc_info
+
+
+async def test_return_behind_a_disconnect(caplog: pytest.LogCaptureFixture) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
+
+    stage = CycleStage(app)
+    await leave(stage)
+    assert caplog.records == []
+    assert stage.engine.calls == []
+    assert stage.log.lines == []
+
+
+async def test_disconnect_does_not_cancel() -> None:
+    steps = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await receive()
+            await receive()
+            steps.append("told")
+            await asyncio.sleep(0)
+            await send(start())
+        finally:
+            await asyncio.sleep(0)
+            steps.append("released")
+
+    await leave(CycleStage(app))
+    assert steps == ["told", "released"]
+
+
+# A client that hung up may be gone, or not
+
+
+async def until_disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def test_application_that_fails_behind_a_hang_up(caplog: pytest.LogCaptureFixture) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await until_disconnect(receive)
+        raise Oops
+
+    stage = CycleStage(app)
+    stage.cycle.start()
+    await rounds()
+    stage.cycle.hung_up()
+    await stage.end()
+    assert stage.engine.responses == PLAIN_500
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("error", [None, asyncio.CancelledError()])
+async def test_client_that_hung_up_and_is_gone(error: BaseException | None) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await until_disconnect(receive)
         if error is not None:
             raise error
 
@@ -611,7 +540,347 @@ async def test_application_that_gives_up_behind_a_hang_up(
     stage.cycle.start()
     await rounds()
     stage.cycle.hung_up()
+    stage.cycle.lost()
     await stage.end()
-    assert stage.engine.responses == [("abort",)]
-    assert stage.state == "DISCONNECTED"
+    assert stage.engine.calls == []
+
+
+async def test_client_that_hung_up_and_was_answered() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await until_disconnect(receive)
+        await hello(scope, receive, send)
+        raise asyncio.CancelledError
+
+    stage = CycleStage(app)
+    stage.cycle.start()
+    await rounds()
+    stage.cycle.hung_up()
+    await stage.end()
+    assert stage.engine.calls == [("respond", 200, b"hello", False)]
+
+
+# Deadlines
+
+
+async def forever(scope: Scope, receive: Receive, send: Send) -> None:
+    await asyncio.Event().wait()
+
+
+async def test_no_deadline_by_default() -> None:
+    stage = CycleStage(forever)
+    stage.cycle.start()
+    await rounds()
+    assert stage.clock.run(3600) == 0
+    stage.cycle.cancel()
+    await stage.end()
+
+
+async def test_application_that_does_not_respond_in_time(caplog: pytest.LogCaptureFixture) -> None:
+    cancelled = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await forever(scope, receive, send)
+        except asyncio.CancelledError:
+            cancelled.append(True)
+            raise
+
+    stage = CycleStage(app, http_timeout=5, application_close_timeout=3)
+    stage.cycle.start()
+    await rounds()
+    assert stage.clock.run(4) == 0
+    assert stage.clock.tick() == 1
+    assert stage.engine.responses == [("respond", 503, b"Service Unavailable", False)]
+    assert stage.engine.heads[0].flags  # close
+    await rounds()
+    assert stage.clock.run(2) == 0
+    assert not cancelled
+    assert stage.clock.tick() == 1
+    await stage.end()
+    assert cancelled
+    assert [record.levelno for record in caplog.records] == [logging.WARNING] * 2
+    assert "--http-timeout" in caplog.messages[0]
+    assert caplog.messages[1].endswith(
+        "cancelled the application, which went on for too long behind the 503 in its place "
+        "(--application-close-timeout)"
+    )
+    assert len(stage.engine.responses) == 1
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_body_that_does_not_begin_in_time(
+    method: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The response has begun, as the client can see now; its body may take its time."""
+    go_on = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(start(200, LENGTH_5))
+        await go_on.wait()
+        await send(body(b"hello"))
+
+    stage = CycleStage(app, method=method, http_timeout=5)
+    stage.cycle.start()
+    await rounds()
+    stage.clock.run(4)
+    assert stage.engine.responses == []
+    stage.clock.tick()
+    assert stage.engine.responses == [("respond", 200, b"", True)]
+    assert stage.clock.run(3600) == 0
+    go_on.set()
+    await stage.end()
+    rest = b"hello" if method == "GET" else b""
+    assert stage.engine.responses[1:] == [("respond", None, rest, False)]
     assert caplog.records == []
+
+
+async def test_stream_longer_than_the_timeout() -> None:
+    stage = CycleStage(http_timeout=5)
+    stage.context.app = after_disconnect(lambda error: error)
+    stage.cycle.start()
+    await rounds()
+    assert stage.state == "STREAMING"
+    assert stage.cycle.deadline == inf
+    assert stage.clock.run(3600) == 0
+    stage.cycle.lost()
+    await stage.end()
+
+
+@pytest.mark.parametrize("asked", [True, False])
+@pytest.mark.parametrize("lost", [True, False])
+async def test_application_that_goes_on_without_its_client(
+    lost: bool, asked: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage = CycleStage(forever, http_timeout=1000, application_close_timeout=10)
+    stage.cycle.start()
+    await rounds()
+    stage.clock.run(100)
+    if asked:
+        await stage.cycle.receive()
+    if lost:
+        stage.cycle.lost()
+    else:
+        stage.cycle.hung_up()
+    assert stage.clock.run(9) == 0
+    assert stage.clock.tick() == 1
+    await stage.end()
+    (message,) = caplog.messages
+    why = (
+        "went on without its client for too long"
+        if lost
+        else "did not answer a client in time that has closed its sending side"
+    )
+    assert message == (
+        f"GET /path from 192.0.2.2:50000: cancelled the application, which {why} "
+        "(--application-close-timeout)"
+    )
+    assert stage.engine.responses == (
+        [] if lost else [("respond", 503, b"Service Unavailable", False)]
+    )
+
+
+async def test_application_may_go_on_for_ever_without_its_client() -> None:
+    stage = CycleStage(forever, application_close_timeout=0)
+    stage.cycle.start()
+    await rounds()
+    stage.cycle.lost()
+    assert stage.clock.run(3600) == 0
+    stage.cycle.cancel()
+    await stage.end()
+
+
+# Cancelling, as a server does that stops
+
+
+@pytest.mark.parametrize(
+    ("before", "calls"),
+    [
+        ([], [("respond", 503, b"Service Unavailable", False)]),
+        ([start()], [("respond", 503, b"Service Unavailable", False)]),
+        ([start(), body(b"a", more=True)], [("respond", 200, b"a", True), ("abort",)]),
+        ([start(), body(b"a")], [("respond", 200, b"a", False)]),
+    ],
+)
+async def test_cancel(
+    before: list[Message], calls: list[object], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        for message in before:
+            await send(message)
+        await forever(scope, receive, send)
+
+    stage = CycleStage(app)
+    stage.cycle.start()
+    await rounds()
+    stage.cycle.cancel()
+    await stage.end()
+    assert stage.engine.responses == calls
+    said = ["GET /path from 192.0.2.2:50000: cancelled, answered 503"]
+    assert caplog.messages == (said if stage.log.lines[0][2] == 503 else [])
+
+
+async def test_cancel_before_the_first_step(caplog: pytest.LogCaptureFixture) -> None:
+    """The task is cancelled before the application has run at all."""
+    stage = CycleStage(forever)
+    stage.cycle.start()
+    stage.cycle.cancel()
+    await stage.end()
+    assert caplog.messages == ["GET /path from 192.0.2.2:50000: cancelled, answered 503"]
+    assert stage.engine.responses == [("respond", 503, b"Service Unavailable", False)]
+
+
+async def test_application_that_ignores_its_cancellation() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await forever(scope, receive, send)
+        except asyncio.CancelledError:
+            await hello(scope, receive, send)
+
+    stage = CycleStage(app)
+    stage.cycle.start()
+    await rounds()
+    stage.cycle.cancel()
+    await stage.end()
+    assert stage.engine.responses == [("respond", 200, b"hello", False)]
+
+
+async def test_application_that_fails_when_it_is_cancelled(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await forever(scope, receive, send)
+        finally:
+            raise Oops
+
+    stage = CycleStage(app)
+    stage.cycle.start()
+    await rounds()
+    stage.cycle.cancel()
+    await stage.end()
+    assert stage.engine.responses == PLAIN_500
+    assert len(caplog.records) == 1
+
+
+async def test_application_that_ignores_its_deadline(caplog: pytest.LogCaptureFixture) -> None:
+    """It is told once."""
+    over = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        while not over.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await over.wait()
+
+    stage = CycleStage(app, application_close_timeout=10)
+    stage.cycle.start()
+    await rounds()
+    stage.cycle.lost()
+    stage.clock.run(10)
+    await rounds()
+    assert stage.clock.run(100) == 0
+    assert len(caplog.records) == 1
+    over.set()
+    await stage.end()
+
+
+async def test_settled_when_the_last_call_ends() -> None:
+    stage = CycleStage(forever)
+    stage.cycle.start()
+    settled = asyncio.ensure_future(stage.context.settled())
+    await rounds()
+    assert not settled.done()
+    stage.cycle.cancel()
+    await settled
+
+
+# Context variables
+
+variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
+
+
+async def test_context_variables() -> None:
+    """A request sees what the lifespan set, and nothing of another request."""
+    seen = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(variable.get())
+        variable.set("request")
+        await hello(scope, receive, send)
+        seen.append(variable.get())
+
+    lifespan = contextvars.Context()
+    lifespan.run(variable.set, "lifespan")
+    context = new_context(app, task_context=lifespan)
+    variable.set("test")
+    for _ in range(2):
+        await CycleStage(context=context).run()
+    assert seen == ["lifespan", "request"] * 2
+    assert variable.get() == "test"
+    lifespan.run(variable.set, "later")
+    await CycleStage(context=context).run()
+    assert seen[4] == "later"
+
+
+# The rest
+
+
+async def test_a_factory_for_tasks_is_asked() -> None:
+    made = []
+
+    def factory(loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> asyncio.Task[Any]:
+        made.append(coro)
+        return asyncio.Task(coro, loop=loop, **options)
+
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(factory)
+    try:
+        stage = CycleStage(hello)
+        await stage.run()
+    finally:
+        loop.set_task_factory(None)
+    assert len(made) == 1
+    assert stage.engine.responses == [("respond", 200, b"hello", False)]
+
+
+@pytest.mark.parametrize("app", [hello, failing(Oops())])
+async def test_eager_task(app: Callable[..., Awaitable[None]]) -> None:
+    stage = CycleStage(app)
+    stage.context.new_task = EagerTask  # type: ignore[assignment]
+    stage.cycle.start()
+    assert len(stage.engine.responses) == 1
+    assert stage.state == "COMPLETE"
+
+
+async def test_eager_task_that_is_cancelled_in_its_first_step() -> None:
+    """There is no task yet that could be: it goes on."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        stage.cycle.cancel()
+        await hello(scope, receive, send)
+
+    stage = CycleStage(app)
+    stage.context.new_task = EagerTask  # type: ignore[assignment]
+    stage.cycle.start()
+    assert stage.engine.responses == [("respond", 200, b"hello", False)]
+
+
+async def test_names() -> None:
+    stage = CycleStage(forever)
+    stage.cycle.start()
+    (task,) = asyncio.all_tasks() - {asyncio.current_task()}
+    assert task.get_name() == "aserver.http"
+    assert repr(stage.cycle) == (
+        "<HttpCycle GET b'/path' receiving=RECEIVED sending=AWAITED sent=0>"
+    )
+    stage.cycle.cancel()
+    await stage.end()
+
+
+async def test_no_access_log() -> None:
+    stage = CycleStage(hello)
+    stage.context.access_log = None
+    await stage.run()
+    other = CycleStage(after_disconnect(lambda error: error))
+    other.context.access_log = None
+    await leave(other)
+    assert stage.log.lines == other.log.lines == []

@@ -10,7 +10,16 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.processes import MATRIX, Process, get, in_threads, read_all, read_until, wait_until
+from tests.processes import (
+    MATRIX,
+    Process,
+    get,
+    in_threads,
+    read_all,
+    read_until,
+    run_python,
+    wait_until,
+)
 
 APP = "tests.served:app"
 STOP_SIGNALS = [signal.SIGTERM, signal.SIGINT]
@@ -88,6 +97,43 @@ def test_asked_again_while_the_interpreter_exits_it_does_not_mind(number: signal
         assert "note: exited" in server.stderr
 
 
+def test_asked_to_reopen_its_logs_while_the_interpreter_exits_it_does_not_mind() -> None:
+    with Process("tests.served:slow_exit") as server:
+        assert server.url
+        server.signal(signal.SIGTERM)
+        server.wait_for("note: exiting")
+        server.signal(signal.SIGUSR1)
+        assert_ended_well(server)
+        assert "note: exited" in server.stderr
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        "import runpy; runpy.run_module('aserver', run_name='__main__')",
+        "from aserver.__main__ import entrypoint; entrypoint()",
+    ],
+    ids=["module", "script"],
+)
+def test_asked_to_reopen_its_logs_before_it_has_begun_it_does_not_mind(begin: str) -> None:
+    code = """if True:
+        import os, signal, sys
+
+        class Finder:
+            @staticmethod
+            def find_spec(name, *others):
+                if name == "aserver.cli":
+                    assert not {"asyncio", "logging"} & set(sys.modules), "this takes long"
+                    os.kill(os.getpid(), signal.SIGUSR1)
+
+        sys.meta_path.insert(0, Finder)
+        sys.argv = ["aserver", "--version"]
+    """
+    exit_code, output = run_python("-c", f"{code}\n{begin}")
+    assert exit_code == 0, output
+    assert output.startswith("aserver ")
+
+
 def test_asked_while_the_application_starts_it_ends(loop: list[str]) -> None:
     with Process("tests.served:slow_start", *loop) as server:
         server.wait_for("note: starting")
@@ -157,6 +203,39 @@ def test_asked_while_the_application_is_imported_it_ends(
         server.wait_for("importing")
         server.signal(number)
         assert server.exit_code(MARGIN) == 0
+
+
+def test_an_application_that_is_imported_loses_nothing_that_it_said(tmp_path: Path) -> None:
+    (tmp_path / "slow_import.py").write_text(
+        "import atexit, sys, time\n"
+        "atexit.register(lambda: print('at exit'))\n"
+        "print('buffered')\n"
+        "print('importing', file=sys.stderr, flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    with Process("slow_import:app", "--app-dir", str(tmp_path)) as server:
+        server.wait_for("importing")
+        server.signal(signal.SIGTERM)
+        assert server.exit_code(MARGIN) == 0
+        assert server.stdout == "buffered\nat exit\n"
+
+
+def test_functions_run_at_exit_that_are_stuck_end_with_the_second_signal(tmp_path: Path) -> None:
+    (tmp_path / "slow_import.py").write_text(
+        "import atexit, sys, time\n"
+        "@atexit.register\n"
+        "def stuck():\n"
+        "    print('stuck', file=sys.stderr, flush=True)\n"
+        "    time.sleep(60)\n"
+        "print('importing', file=sys.stderr, flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    with Process("slow_import:app", "--app-dir", str(tmp_path)) as server:
+        server.wait_for("importing")
+        server.signal(signal.SIGTERM)
+        server.wait_for("stuck")
+        server.signal(signal.SIGTERM)
+        assert server.exit_code(MARGIN) == 128 + signal.SIGTERM
 
 
 def test_it_says_what_it_waits_for(loop: list[str]) -> None:

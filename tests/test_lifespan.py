@@ -251,6 +251,48 @@ async def test_off_never_asks() -> None:
     await span.shutdown(5)
 
 
+# What would end the event loop if a task raised it
+
+ENDS = [KeyboardInterrupt(), SystemExit(0)]
+
+
+def raises_at(stage: str, error: BaseException) -> ASGIApplication:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == stage:
+                raise error
+            await send({"type": message["type"] + ".complete"})
+
+    return app
+
+
+@pytest.mark.parametrize("error", ENDS, ids=repr)
+async def test_end_of_the_loop_in_startup(error: BaseException, log: Log) -> None:
+    app = raises_at("lifespan.startup", error)
+    span = Lifespan(app, "on", copy_context(), has_signals=True)
+    with pytest.raises(LifespanError, match=type(error).__name__):
+        await span.startup()
+    assert log() == [RAISED]
+
+
+@pytest.mark.parametrize("error", ENDS, ids=repr)
+async def test_end_of_the_loop_in_shutdown(error: BaseException, log: Log) -> None:
+    app = raises_at("lifespan.shutdown", error)
+    span = Lifespan(app, "on", copy_context(), has_signals=True)
+    await span.startup()
+    await span.shutdown(5)
+    assert log() == ["The application raised in its lifespan"]
+
+
+async def test_ctrl_c_where_signals_have_no_handlers() -> None:
+    """It may be a real one."""
+    span = lifespan_of(raises_at("lifespan.startup", KeyboardInterrupt()))
+    running = span._run()
+    with pytest.raises(KeyboardInterrupt):
+        running.send(None)
+
+
 # Start-up that fails
 
 

@@ -132,9 +132,33 @@ def test_control_characters_do_not_reach_a_terminal(capsys: pytest.CaptureFixtur
         app_log.exception("It says %s", "\x1b]0;title\x07é")
     text = capsys.readouterr().err
     assert text.startswith(
-        "It says \\x1b]0;title\\x07é\nTraceback (most recent call last):\n  File"
+        "It says \\x1b]0;title\\x07é\n  Traceback (most recent call last):\n    File"
     )
-    assert text.endswith("ValueError: \\x1b[31mred\\x0d\n")
+    assert text.endswith("  ValueError: \\x1b[31mred\\x0d\n")
+
+
+@pytest.mark.usefixtures("own_loggers")
+@pytest.mark.parametrize("formatted_before", [False, True])
+def test_no_record_can_be_forged(
+    formatted_before: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    forged = "2026-11-20 18:00:00,000 INFO     Listening on http://evil"
+    set_up_logging(Log())
+    try:
+        raise ValueError(f"no such page: /\n{forged}")
+    except ValueError as error:
+        record = app_log.makeRecord(
+            *("aserver.app", logging.ERROR, "", 0, f"message\n{forged}", ()),
+            exc_info=(type(error), error, error.__traceback__),
+            sinfo=f"Stack:\n{forged}",
+        )
+    if formatted_before:  # by another handler's formatter, which leaves its traceback there
+        logging.Formatter().format(record)
+    app_log.handle(record)
+    first, *others = capsys.readouterr().err.splitlines()
+    assert first.endswith("ERROR    message")
+    assert sum(forged in line for line in others) == 3
+    assert all(line.startswith("  ") for line in others)
 
 
 # --log-config

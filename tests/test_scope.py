@@ -112,6 +112,13 @@ def test_state_is_a_shallow_copy() -> None:
     assert state == {"pool": ["shared"]}
 
 
+def test_no_mutation_reaches_the_request() -> None:
+    """The access log reads its fields, when the application is done with its own."""
+    request = Request("GET", b"/", "1.1", [(b"host", b"a")])
+    http_scope(request, FACTS, None)["headers"].append(("not", "bytes", "at all"))
+    assert request.headers == [(b"host", b"a")]
+
+
 def test_no_mutation_reaches_another_scope() -> None:
     state: dict[str, Any] = {"a": 1}
     first = scope_of(state=state)

@@ -377,9 +377,9 @@ def test_full_socket(in_loop: Callable[[Any], None], fd: int) -> None:
         assert pair.sender.send(fd, offset, 10) == 10
         while pair.sender.send(fd, 0, SIZE):
             pass
-        pair.sender.close()
+        assert pair.sender.close(), "the protocol is paused still"
         assert count_files() == before
-        pair.sender.close()
+        assert not pair.sender.close()
         pair.read()
         for _ in range(10):
             await asyncio.sleep(0)

@@ -21,8 +21,8 @@ from aserver.declarations import ConfigError
 from aserver.engines import h1_h11
 from aserver.engines.h1_httptools import HttpToolsParser
 from aserver.lifespan import LifespanError
+from aserver.listener import BindError
 from aserver.server import choose_parser
-from aserver.sockets import BindError
 from aserver.testing import serve
 from aserver.types import ASGIApplication, Receive, Scope, Send
 from tests.inside import (

@@ -1,23 +1,20 @@
-"""Listening sockets: every family, what is refused and what is left behind."""
+"""Listening sockets: every family, and what is refused."""
 
 import contextlib
 import errno
-import grp
 import os
 import pty
 import socket
-import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from aserver import addresses, sockets
-from aserver.config import DEFAULT_HOST, DEFAULT_PORT, Bind
-from aserver.declarations import ConfigError
-from aserver.sockets import BindError, Listener, NoSocketError, open_listeners
-from tests.processes import in_threads
+from aserver.config import DEFAULT_HOST, DEFAULT_PORT
+from aserver.listener import BindError, Listener, NoSocketError
+from tests.inside import Open, make_listening
 
 
 def has_ipv6() -> bool:
@@ -29,22 +26,6 @@ def has_ipv6() -> bool:
 
 
 needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
-
-Open = Callable[..., list[Listener]]
-
-
-@pytest.fixture
-def open_all() -> Iterator[Open]:
-    """`open_listeners`, with the options of `Bind`; the test's end closes them."""
-    with contextlib.ExitStack() as stack:
-
-        def opened(environ: dict[str, str] | None = None, **options: Any) -> list[Listener]:
-            listeners = open_listeners(Bind(**options), environ)
-            for listener in listeners:
-                stack.callback(listener.close)
-            return listeners
-
-        yield opened
 
 
 def listening(listener: Listener) -> int:
@@ -227,246 +208,7 @@ def test_a_port_is_free_again_at_once(open_all: Open) -> None:
     open_all(port=port)
 
 
-# Unix sockets
-
-
-@pytest.fixture
-def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A name for a socket; relative, for those that must be short."""
-    monkeypatch.chdir(tmp_path)
-    return "socket"
-
-
-def mode_of(path: str) -> int:
-    return stat.S_IMODE(os.stat(path).st_mode)
-
-
-def stale_socket(path: str) -> None:
-    """What a killed process leaves."""
-    with socket.socket(socket.AF_UNIX) as sock:
-        sock.bind(path)
-        sock.listen()
-
-
-@pytest.mark.parametrize("umask", [0, 0o22, 0o77])
-def test_permissions_are_those_asked_for(open_all: Open, path: str, umask: int) -> None:
-    before = os.umask(umask)
-    try:
-        (listener,) = open_all(unix_socket=path)
-        assert mode_of(path) == 0o666  # as Daphne's
-        listener.close()
-        open_all(unix_socket=path, unix_socket_mode=0o640)
-        assert mode_of(path) == 0o640
-        assert os.umask(umask) == umask
-    finally:
-        os.umask(before)
-
-
-def test_permissions_are_never_wider_than_asked_for(
-    open_all: Open, path: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen = []
-    chmod = os.chmod
-
-    def see(path: str, mode: int) -> None:
-        seen.append(mode_of(path))
-        chmod(path, mode)
-
-    monkeypatch.setattr(os, "chmod", see)
-    open_all(unix_socket=path)
-    assert seen == [0o600]
-
-
-def test_group(open_all: Open, path: str) -> None:
-    groups = [each for each in grp.getgrall() if os.getuid() == 0 or each.gr_gid in os.getgroups()]
-    if not groups:
-        pytest.skip("this user is in no group that has a name")
-    group = groups[-1]
-    open_all(unix_socket=path, unix_socket_group=group.gr_name)
-    assert os.stat(path).st_gid == group.gr_gid
-
-
-def test_an_unknown_group(open_all: Open, path: str) -> None:
-    with pytest.raises(ConfigError, match="--unix-socket-group: there is no group 'nobodies'"):
-        open_all(unix_socket=path, unix_socket_group="nobodies")
-    assert not os.path.exists(path)
-
-
-@pytest.mark.parametrize("step", ["chown", "chmod"])
-def test_a_failure_leaves_no_file(
-    open_all: Open, path: str, monkeypatch: pytest.MonkeyPatch, step: str
-) -> None:
-    def refuse(*args: object) -> None:
-        raise PermissionError(errno.EPERM, "no")
-
-    monkeypatch.setattr(os, step, refuse)
-    with pytest.raises(BindError, match="cannot listen on unix:socket: Operation not permitted"):
-        open_all(unix_socket=path)
-    assert not os.path.exists(path)
-
-
-def test_the_file_is_removed_in_the_end_wherever_the_process_is_then(
-    open_all: Open, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (listener,) = open_all(bind=(f"unix:{path}",))
-    assert str(listener) == "unix:socket"
-    assert not listener.shared
-    monkeypatch.chdir("/")
-    listener.close()
-    assert not (tmp_path / path).exists()
-
-
-def test_the_file_is_there_until_the_socket_is_closed_for_good(open_all: Open, path: str) -> None:
-    (listener,) = open_all(unix_socket=path)
-    os.unlink(path)
-    (other,) = open_all(unix_socket=path)
-    listener.close()
-    assert os.path.exists(path), "it was somebody else's"
-    other.close()
-    assert not os.path.exists(path)
-    stale_socket(path)
-    other.close()
-    assert os.path.exists(path), "closed again, it has nothing to remove"
-
-
-def test_a_file_that_somebody_removed_is_not_missed(open_all: Open, path: str) -> None:
-    (listener,) = open_all(unix_socket=path)
-    os.unlink(path)
-    listener.close()
-    assert listener.sock.fileno() == -1
-
-
-@pytest.mark.parametrize("link", [False, True])
-def test_a_stale_socket_is_replaced(open_all: Open, path: str, link: bool) -> None:
-    stale_socket("target" if link else path)
-    if link:
-        os.symlink("target", path)
-    (listener,) = open_all(unix_socket=path)
-    with socket.socket(socket.AF_UNIX) as client:
-        client.connect(path)
-        listener.sock.accept()[0].close()
-
-
-@pytest.mark.parametrize("is_full", [False, True])
-def test_a_live_socket_is_refused_and_kept(open_all: Open, path: str, is_full: bool) -> None:
-    with socket.socket(socket.AF_UNIX) as live, contextlib.ExitStack() as stack:
-        live.bind(path)
-        live.listen(0)
-        while is_full:
-            client = stack.enter_context(socket.socket(socket.AF_UNIX))
-            client.setblocking(False)
-            is_full = client.connect_ex(path) != errno.EAGAIN
-        with pytest.raises(BindError, match="unix:socket: another process is listening there"):
-            open_all(unix_socket=path)
-    assert os.path.exists(path)
-
-
-def test_a_server_that_is_still_starting_is_alive(open_all: Open, path: str) -> None:
-    open_all(unix_socket=path)
-    with pytest.raises(BindError, match="another process is listening there"):
-        open_all(unix_socket=path)
-
-
-@pytest.mark.parametrize("kind", ["file", "directory", "link to a file"])
-def test_what_is_no_socket_is_refused_and_kept(open_all: Open, path: str, kind: str) -> None:
-    if kind == "directory":
-        os.mkdir(path)
-    else:
-        Path("precious").write_text("data")
-        os.link("precious", path) if kind == "file" else os.symlink("precious", path)
-    with pytest.raises(BindError, match="unix:socket: there is a file that is no socket"):
-        open_all(unix_socket=path)
-    assert os.path.lexists(path)
-
-
-@pytest.mark.parametrize(
-    ("path", "reason"),
-    [
-        ("nowhere/socket", "No such file or directory"),
-        ("/dev/null/socket", "Not a directory"),
-        ("s" * 108, "AF_UNIX path too long"),
-        ("s" * 256, "File name too long"),
-    ],
-)
-def test_a_path_that_cannot_be(open_all: Open, path: str, reason: str) -> None:
-    with pytest.raises(BindError, match=f"^cannot listen on unix:{path}: {reason}$"):
-        open_all(unix_socket=path)
-
-
-def test_a_link_to_nowhere(open_all: Open, path: str) -> None:
-    os.symlink("nowhere", path)
-    with pytest.raises(BindError, match="unix:socket: Address already in use"):
-        open_all(unix_socket=path)
-    assert os.path.islink(path)
-
-
-def test_a_socket_of_another_kind_is_refused_and_kept(open_all: Open, path: str) -> None:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagrams:
-        datagrams.bind(path)
-        with pytest.raises(BindError, match="unix:socket: Protocol wrong type for socket"):
-            open_all(unix_socket=path)
-    assert os.path.exists(path)
-
-
-def test_a_stale_socket_that_we_may_not_remove(
-    open_all: Open, path: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(path: str) -> None:
-        raise PermissionError(errno.EACCES, "no")
-
-    stale_socket(path)
-    monkeypatch.setattr(os, "unlink", refuse)
-    with pytest.raises(BindError, match="cannot listen on unix:socket: Permission denied"):
-        open_all(unix_socket=path)
-
-
-# The end: who is in the accept queue
-
-
-def queued_client(stack: contextlib.ExitStack, listener: Listener) -> socket.socket:
-    client = stack.enter_context(socket.socket(listener.sock.family))
-    client.settimeout(5)
-    client.connect(listener.sock.getsockname())
-    return client
-
-
-@pytest.mark.parametrize("options", [{"port": 0}, {"unix_socket": "socket"}], ids=["tcp", "unix"])
-def test_who_waits_is_taken_and_can_be_talked_to(
-    open_all: Open, path: str, options: dict[str, Any]
-) -> None:
-    (listener,) = open_all(**options)
-    listener.sock.listen()
-    with contextlib.ExitStack() as stack:
-        clients = [queued_client(stack, listener) for _ in range(3)]
-        waiting = [stack.enter_context(sock) for sock in listener.take_waiting()]
-        assert not os.path.exists(path)
-        listener.close()
-        assert len(waiting) == 3
-        for client, sock in zip(clients, waiting, strict=True):
-            assert not sock.getblocking()
-            sock.setblocking(True)
-            client.sendall(b"ping")
-            assert sock.recv(4) == b"ping"
-            sock.sendall(b"pong")
-            assert client.recv(4) == b"pong"
-
-
-def test_who_waits_at_an_inherited_socket_is_left_to_the_others(open_all: Open) -> None:
-    with make_listening(socket.AF_INET, ("127.0.0.1", 0)) as sock, contextlib.ExitStack() as stack:
-        (listener,) = open_all(fd=sock.fileno())
-        queued_client(stack, listener)
-        assert listener.take_waiting() == []
-        sock.accept()[0].close()
-
-
 # File descriptors
-
-
-def make_listening(family: int, address: Any) -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    sock.bind(address)
-    sock.listen()
-    return sock
 
 
 @pytest.mark.parametrize(
@@ -636,37 +378,3 @@ def test_nothing_is_left_open_when_one_fails(open_all: Open, path: str) -> None:
         assert not os.path.exists(path)
         with socket.socket() as sock:
             sock.bind(("127.0.0.2", port))  # without SO_REUSEADDR: nobody has it
-
-
-def test_of_servers_that_find_one_stale_socket_exactly_one_gets_the_name(tmp_path: Path) -> None:
-    path = str(tmp_path / "socket")
-    for _ in range(20):
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
-        with socket.socket(socket.AF_UNIX) as stale:
-            stale.bind(path)
-        opened: list[Listener] = []
-        refused: list[BindError] = []
-
-        def open_one(opened: list[Listener] = opened, refused: list[BindError] = refused) -> None:
-            try:
-                opened.extend(open_listeners(Bind(unix_socket=path)))
-            except BindError as error:
-                refused.append(error)
-
-        with in_threads(*[open_one] * 8):
-            pass
-        (listener,) = opened
-        assert len(refused) == 7
-        with socket.socket(socket.AF_UNIX) as client:
-            client.connect(path)
-        listener.close()
-
-
-def test_lock_that_somebody_keeps_is_not_waited_for_long(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sockets, "_LOCK_SECONDS", 0.02)
-    with sockets._locked(str(tmp_path)):
-        (listener,) = open_listeners(Bind(unix_socket=str(tmp_path / "socket")))
-        listener.close()

@@ -15,8 +15,8 @@ from aserver import Config
 from aserver.app import AppImportError
 from aserver.declarations import ConfigError
 from aserver.lifespan import LifespanError
+from aserver.listener import BindError
 from aserver.running import new_loop
-from aserver.sockets import BindError
 from aserver.testing import serve
 from aserver.types import ASGIApplication, Receive, Scope, Send
 from tests.processes import DEADLINE

@@ -141,7 +141,8 @@ class ChunkedBody:
         return False
 
     def _take_trailers(self, held: bytearray) -> bool:
-        end = 2 if held.startswith(b"\r\n") else held.find(b"\r\n\r\n") + 4
+        seen = max(0, self._scanned - 3)
+        end = 2 if held.startswith(b"\r\n") else held.find(b"\r\n\r\n", seen) + 4
         if end == 3:  # not there yet
             self._scanned = check_unfinished_fields(held, 0, self._scanned, self._limits)
             return False

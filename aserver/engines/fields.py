@@ -58,7 +58,8 @@ def check_field(name: bytes, value: bytes) -> tuple[bytes, int]:
     if special == LENGTH:
         if not value.isdigit() or len(value) > 19:
             raise AppError(f"content-length is not a number: {value!r}")
-        return line, LENGTH
+        # Without leading zeros, which could be taken for another base.
+        return b"%b: %d\r\n" % (name, int(value)), LENGTH
     if not _is_token(name):
         raise AppError(f"Header name {name!r} is not a token (RFC 9110 section 5.6.2)")
     if _has_control(value):
@@ -196,4 +197,10 @@ def reason_phrase(status: int) -> str:
     return _REASONS.get(status, "Unknown")
 
 
-_REASONS = {int(status): status.phrase for status in HTTPStatus}
+# Python's names for some are those of an older RFC, or of a newer one, by its version.
+_REASONS = {int(status): status.phrase for status in HTTPStatus} | {
+    413: "Content Too Large",
+    414: "URI Too Long",
+    416: "Range Not Satisfiable",
+    422: "Unprocessable Content",
+}

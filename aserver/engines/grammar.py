@@ -2,7 +2,8 @@
 
 Parsers take more than they should, each something else: lines that end in LF alone, folded fields,
 control characters. What they have made of such bytes cannot be seen any more when they are done. So
-the bytes are held against the grammar first, and a parser only sees what is well-formed.
+the bytes are looked at before a parser sees them, and the fields are counted afterwards. That each
+line has a token and a colon, both parsers see to, and `check_field_lines` says it of them.
 """
 
 import re
@@ -98,8 +99,8 @@ def check_field_lines(block: bytes, limits: RequestLimits) -> None:
 def check_unfinished(held: bytearray, scanned: int, limits: RequestLimits) -> int:
     """Check the beginning of a head of which there is no end yet; returns how far it was scanned.
 
-    What breaks the grammar is refused at once, not when somebody's patience ends; and memory is
-    bounded.
+    A request line that is none, and control characters, are refused at once, not when somebody's
+    patience ends; what else is wrong with a line, when the head is complete. Memory is bounded.
 
     Raises:
         ProtocolError: It cannot become a request.
@@ -129,7 +130,8 @@ def check_unfinished_fields(
     if (
         len(held) - start >= limits.headers_size + 2
         or (end - begun > limits.header_size and _longest(held[begun:end]) > limits.header_size)
-        or held.count(b"\r\n", start) > limits.header_count
+        # (All lines are counted only when one has ended, not with each byte of it.)
+        or (held.find(b"\n", scanned) >= 0 and held.count(b"\r\n", start) > limits.header_count)
         or _has_stray(held, scanned, end)
     ):
         raise _first_fault(bytes(held[start:]), limits)

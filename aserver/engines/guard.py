@@ -6,6 +6,7 @@ or common sense refuse ends as a ProtocolError with the status and the reason.
 """
 
 import re
+from typing import NoReturn
 
 from ..limits import RequestLimits
 from ..types import Field, Parser, ProtocolError, Request
@@ -47,15 +48,16 @@ _is_length = re.compile(rb"0|[1-9][0-9]*").fullmatch
 # RFC 9112 section 3.2.1: origin-form, the usual one. Of visible ASCII, less the fragment's sign,
 # and the backslash, which some take for a slash.
 is_path = re.compile(rb"/[!\"$-\[\]-~]*+").fullmatch
-_is_absolute = re.compile(rb"https?://([^/?#]*)([!\"$-\[\]-~]*)", re.IGNORECASE).fullmatch
+_is_absolute = re.compile(rb"https?://([^/?#]*+)([!\"$-\[\]-~]*+)", re.IGNORECASE).fullmatch
 # RFC 3986 section 3.2.2, without the comma: a list of hosts is what two Host headers become.
 _is_authority = re.compile(
-    rb"(?:[A-Za-z0-9\-._~%!$&'()*+;=]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?"
+    rb"(?:[A-Za-z0-9\-._~%!$&'()*+;=]++|\[[0-9A-Fa-f:.]++\])(?::[0-9]{0,5})?"
 ).fullmatch
 
 # Those that need no second look. Both are bounded: what is in them comes from outside.
 _known_authorities: set[bytes] = set()
 _MAX_AUTHORITIES = 256
+_MAX_AUTHORITY_SIZE = 255
 _indifferent_names: set[bytes] = set()
 _MAX_NAMES = 1024
 _MAX_NAME_SIZE = 64
@@ -79,10 +81,10 @@ def accept(line: bytes, block: bytes, parse: Parser, limits: RequestLimits) -> R
     except ProtocolError:
         # The same words for all parsers: what they dislike about well-formed lines is the meaning.
         check_field_lines(block, limits)
-        name = METHODS.get(method) or _other_method(method)
+        name = METHODS.get(method) or _refuse_method(method)
         _judge(Request(name, target, version, split_fields(block)))
         raise
-    request = Request(METHODS.get(method) or _other_method(method), target, version, headers)
+    request = Request(METHODS.get(method) or _refuse_method(method), target, version, headers)
     if not _is_ordinary(request):
         # Behind CGI and WSGI conventions they could not be told from those with hyphens, which a
         # proxy may have set. nginx and Daphne drop them, too.
@@ -104,7 +106,7 @@ def body_too_large(limits: RequestLimits) -> ProtocolError:
     )
 
 
-def _other_method(method: bytes) -> str:
+def _refuse_method(method: bytes) -> NoReturn:
     name = method.decode("ascii")
     if name == "CONNECT":  # whatever its target: its body, if any, is no HTTP
         raise ProtocolError(501, "this server is no proxy: CONNECT is not offered")
@@ -182,9 +184,10 @@ def _check_host(hosts: list[bytes], version: str) -> None:
     for host in hosts:
         if _is_authority(host) is None:
             raise ProtocolError(400, "the Host header is not a host, or a host and a port")
-        if len(_known_authorities) >= _MAX_AUTHORITIES:
-            _known_authorities.clear()
-        _known_authorities.add(host)
+        if len(host) <= _MAX_AUTHORITY_SIZE:
+            if len(_known_authorities) >= _MAX_AUTHORITIES:
+                _known_authorities.clear()
+            _known_authorities.add(host)
 
 
 def _take_framing(request: Request, lengths: list[bytes], codings: list[bytes]) -> None:

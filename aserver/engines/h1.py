@@ -11,7 +11,7 @@ from enum import Enum
 from ..limits import DRAIN_BYTES, RequestLimits
 from ..types import Defaults, Head, Headers, Parser, ProtocolError, Receiver, Request, Sink
 from .fields import CLOSE
-from .h1_reader import BODY, DISCARD, HEAD, RequestReader
+from .h1_reader import BODY, DISCARD, HEAD, HELD, RequestReader
 from .h1_wire import interim_response, last_chunk, refusal, unusual_pieces
 
 # A response up to this size is one piece in memory and one write; copying a larger body costs more
@@ -88,6 +88,8 @@ class H1:
     def feed_eof(self) -> bool:
         """The peer sends no more. Returns True while it is still to be answered."""
         reader = self._reader
+        if self._half_closed:
+            return True  # heard before: event loops say it again when reading is resumed
         if reader.state is BODY or self._writing is not AWAITED:
             # Cut in the middle of a request; or between two; or it leaves while it is being
             # answered.
@@ -123,6 +125,10 @@ class H1:
     def respond(self, cycle: Receiver, head: Head | None, body: bytes, more: bool) -> bool:
         """Send a part of the response in progress. Returns False when `send()` should wait."""
         pieces = [] if head is None else self._head_pieces(head, body, more)
+        if head is not None and more and not self._half_closed:
+            # A FIN that came with the request is no leaving in the middle of the response, though
+            # we are told of it only now that this has begun.
+            self._half_closed = self._reader.state is HELD and self._sink.has_finished()
         if self._writing is CHUNKED:
             if body:
                 pieces += (b"%x\r\n" % len(body), body, b"\r\n")
@@ -194,6 +200,7 @@ class H1:
             return
         if status == 100:
             request.expects_continue = False
+            self._reader.excuse()  # it begins to send now
         self._write(interim_response(status, headers))
 
     def abort(self, cycle: Receiver) -> None:
@@ -219,7 +226,7 @@ class H1:
         if not answered:
             self._write(refusal(error, self._defaults, with_body=not to_head))
         self._writing = IDLE
-        self._sink.linger()
+        self._linger()
 
     # Between exchanges
 
@@ -248,10 +255,17 @@ class H1:
         """Close behind a complete response, so that the peer gets it before the end."""
         unread = self._reader.paused or bool(self._reader.held)
         self._reader.close()
-        if unread and not self._half_closed:
-            self._sink.linger()
+        if unread:
+            self._linger()
         else:
             self._sink.close()
+
+    def _linger(self) -> None:
+        """Close, but let the peer read what was sent although it may be sending still."""
+        if self._half_closed:
+            self._sink.close()
+        else:
+            self._sink.linger()
 
     def _leave_unread(self) -> None:
         """The request is still arriving: read its rest, or close so that the peer sees why."""
@@ -278,11 +292,22 @@ class H1:
         except ProtocolError as error:
             self._sink.on_refused(self, error)
             return
-        if self._reader.state is HEAD and not self._reader.held:
-            if self._draining or self._half_closed:
-                self._close()
-        elif self._half_closed and self._reader.mid_head:
-            self._close()  # the rest of that head will never come
+        reader = self._reader
+        if self._half_closed:
+            self._go_on_half_closed()
+        elif self._draining and reader.state is HEAD and not reader.held:
+            self._close()
+
+    def _go_on_half_closed(self) -> None:
+        """Nothing comes but what was held: see what there is of it."""
+        if self._reader.state is HEAD:
+            if not self._reader.held or self._reader.mid_head:
+                self._close()  # there is nothing, or half a head
+        elif self._reader.state is BODY:
+            self._lose()
+            self._sink.close()
+        elif self._writing is AWAITED:
+            self._sink.on_half_closed()
 
     def resume(self) -> None:
         """The transport takes bytes again."""

@@ -10,7 +10,7 @@ _FOR_THE_GUARD = {b"content-length", b"host", b"transfer-encoding"}
 
 
 def parse(block: bytes) -> Headers:
-    """The fields of a head, or of trailers."""
+    """The fields of a head."""
     lines = block.splitlines(keepends=True)
     kept = {
         position: field

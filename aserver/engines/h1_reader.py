@@ -160,6 +160,8 @@ class RequestReader:
             del held[:2]
             return True
         end = held.find(b"\r\n\r\n", max(0, self._scanned - 3)) + 4
+        if held == b"\r" and not self._skipped:
+            return False  # half of an empty line
         if end < 4:
             if not self._scanned:
                 self._sink.on_head()
@@ -202,6 +204,7 @@ class RequestReader:
         self.state = BODY
         self.left = size
         self._unread = self._arrived = 0
+        self._excused = False
         if self.paused:
             self.resume()  # whatever is held: it may be nothing that gives credit
         if size is None:
@@ -279,6 +282,10 @@ class RequestReader:
         arrived, self._arrived = self._arrived, 0
         excused, self._excused = self._excused, self.paused
         return None if excused or self.paused or self.state is not BODY else arrived
+
+    def excuse(self) -> None:
+        """The peer could not send for some of the time."""
+        self._excused = True
 
     # Credit
 

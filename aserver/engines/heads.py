@@ -13,7 +13,9 @@ from ..limits import RequestLimits
 from ..types import Headers, Parser, Request
 from .guard import METHODS, indifferent_field, is_path
 
+# What an idle connection may cost: a few kilobytes with the heads of browsers, 20 at the worst.
 _MAX_BLOCK_SIZE = 4096
+_MAX_FIELDS = 40
 _MAX_CHANGES = 4  # more are parsed sooner in one go
 
 
@@ -54,6 +56,7 @@ class HeadMemory:
         # Of an absolute target, the guard makes a Host; and an expectation changes once it is met.
         if (
             len(block) <= _MAX_BLOCK_SIZE
+            and len(request.headers) <= _MAX_FIELDS
             and request.http_version == "1.1"
             and not request.expects_continue
             and self._recognise(line)
@@ -61,7 +64,7 @@ class HeadMemory:
             self._request = request
             self._block = block
             self._lines.clear()
-            self._headers = request.headers.copy()  # the application may change its own
+            self._headers = request.headers
 
     def recall(self, line: bytes, block: bytes) -> Request | None:
         """The request that a head makes, if it differs from the last in what decides nothing."""
@@ -74,7 +77,7 @@ class HeadMemory:
             self._method,
             self._target,
             "1.1",
-            self._headers.copy(),
+            self._headers,  # shared: an application gets a copy in its scope
             known.content_length,
             known.keep_alive,
             False,

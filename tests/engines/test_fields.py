@@ -42,7 +42,7 @@ def block(headers: Any, status: int = 200, method: str = "GET") -> bytes:
         (b"!#$%&'*+-.^_`|~09AZaz", b" ~\t\x80\xff", b"!#$%&'*+-.^_`|~09AZaz:  ~\t\x80\xff\r\n", 0),
         (b"Date", b"now", b"Date: now\r\n", DATE),
         (b"server", b"me", b"server: me\r\n", SERVER),
-        (b"Content-Length", b"05", b"Content-Length: 05\r\n", LENGTH),
+        (b"Content-Length", b"05", b"Content-Length: 5\r\n", LENGTH),
         (b"Transfer-Encoding", b"chunked", b"", DROPPED),
         (b"upgrade", b"websocket", b"", DROPPED),
         (b"Keep-Alive", b"timeout=5", b"", DROPPED),
@@ -193,7 +193,7 @@ def test_length() -> None:
     assert response_head(200, [], "GET").content_length is None
     head = response_head(200, [(b"Content-Length", b"0012")], "GET")
     assert head.content_length == 12
-    assert head.block == b"HTTP/1.1 200 OK\r\nContent-Length: 0012\r\n"
+    assert head.block == b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n"
     for kept in ((304, "GET"), (200, "HEAD")):
         head = response_head(kept[0], [(b"content-length", b"12")], kept[1])
         assert head.content_length == 12

@@ -432,3 +432,12 @@ def test_line_size() -> None:
 
 def test_repr() -> None:
     assert repr(Head(target=b"/a?b").accept()) == "<Request GET b'/a?b' HTTP/1.1>"
+
+
+@pytest.mark.parametrize("end", ["#", "/\\", "?#"])
+def test_long_targets_take_no_time(end: str) -> None:
+    """With a pattern that can go back, this takes minutes."""
+    limits = LIMITS._replace(request_line=inf)
+    line = f"GET http://{'a' * 500_000}{end} HTTP/1.1".encode()
+    with pytest.raises(ProtocolError, match="request target"):
+        accept(line, b"Host: a\r\n\r\n", split_fields, limits)

@@ -46,7 +46,7 @@ def test_eof_behind_several_requests(wire: Wire) -> None:
     wire.answer(b"1")
     wire.answer(b"2")
     assert wire.sent == plain(b"1") + plain(b"2")
-    assert wire.calls == ["idle", "idle", "close"]
+    assert wire.calls == ["idle", "half-closed", "idle", "close"]
 
 
 def test_eof_in_a_head_behind_a_request(wire: Wire) -> None:
@@ -81,7 +81,7 @@ def test_eof_behind_a_refusal(wire: Wire) -> None:
     assert wire.engine.feed_eof()
     wire.answer()
     assert wire.statuses == [200, 400]
-    assert wire.calls == ["idle", "linger"]
+    assert wire.calls == ["idle", "close"]
 
 
 def test_eof_while_draining_a_request(wire: Wire) -> None:
@@ -183,3 +183,60 @@ def test_lost_behind_a_response(wire: Wire) -> None:
     wire.answer()
     wire.engine.lost()
     assert wire.cycles[0].calls == ["start"]
+
+
+def test_eof_that_is_heard_twice(wire: Wire) -> None:
+    """Event loops tell of it again when reading is resumed."""
+    wire.feed(get("/1") + get("/2"))
+    assert wire.engine.feed_eof()
+    wire.answer(b"1")
+    wire.begin(body=b"2")
+    assert wire.engine.feed_eof()
+    wire.go_on(b"", more=False)
+    assert wire.cycles[1].calls == ["start"]
+    assert wire.calls == ["idle", "half-closed", "idle", "close"]
+
+
+def test_eof_in_a_body_behind_a_request(wire: Wire) -> None:
+    wire.feed(get("/1") + post(5) + b"hell")
+    assert wire.engine.feed_eof()
+    wire.answer(b"1")
+    assert wire.cycles[1].calls == ["start", "lost"]
+    assert not wire.cycles[1].complete
+    assert wire.calls == ["idle", "close"]
+
+
+@pytest.mark.parametrize("version", ["1.1", "1.0"])
+def test_eof_that_came_with_the_request(wire: Wire, version: str) -> None:
+    """The loop tells of it when the application has begun to stream already."""
+    wire.feed(get(version=version))
+    wire.sink.finished = True
+    wire.begin(body=b"1")
+    assert wire.engine.feed_eof()
+    wire.go_on(b"2", more=False)
+    assert wire.current.calls == ["start"]
+    assert wire.calls[-1] == "close"
+    assert b"2" in wire.sent
+
+
+def test_eof_in_the_middle_of_a_stream(wire: Wire) -> None:
+    wire.feed(get())
+    wire.begin(body=b"1")
+    wire.sink.finished = True
+    assert not wire.engine.feed_eof()
+    assert wire.current.calls == ["start", "lost"]
+
+
+def test_half_an_empty_line_is_no_head(wire: Wire) -> None:
+    wire.feed(get())
+    wire.answer()
+    assert wire.calls == ["idle"]
+    wire.feed(b"\r")
+    assert wire.calls == []
+    wire.feed(b"\n")
+    assert not wire.mid_head()
+    wire.feed(get())
+    wire.answer()
+    assert wire.calls == ["idle"]
+    wire.feed(b"\r", b"X")
+    assert wire.statuses[-1] == 400

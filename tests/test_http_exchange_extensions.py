@@ -1,4 +1,4 @@
-"""The HTTP cycle and ASGI's extensions: messages and states, hints, trailers."""
+"""The HTTP exchange and ASGI's extensions: messages and states, hints, trailers."""
 
 import asyncio
 import gc
@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 import pytest
 
-from aserver import http_cycle
+from aserver import http_exchange
 from aserver.file_response import READ_SIZE
 from aserver.types import AppError, ClientDisconnected, Message, Receive, Scope, Send
 from tests.fakes import body, rounds, start
@@ -22,7 +22,7 @@ LENGTH_5 = (b"content-length", b"5")
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_cycle, "_TELL_SECONDS", 0)
+    monkeypatch.setattr(http_exchange, "_TELL_SECONDS", 0)
 
 
 @pytest.fixture

@@ -1,0 +1,47 @@
+"""A listener's end: who is in the accept queue."""
+
+import contextlib
+import os
+import socket
+from typing import Any
+
+import pytest
+
+from aserver.listener import Listener
+from tests.inside import Open, make_listening
+
+
+def queued_client(stack: contextlib.ExitStack, listener: Listener) -> socket.socket:
+    client = stack.enter_context(socket.socket(listener.sock.family))
+    client.settimeout(5)
+    client.connect(listener.sock.getsockname())
+    return client
+
+
+@pytest.mark.parametrize("options", [{"port": 0}, {"unix_socket": "socket"}], ids=["tcp", "unix"])
+def test_who_waits_is_taken_and_can_be_talked_to(
+    open_all: Open, path: str, options: dict[str, Any]
+) -> None:
+    (listener,) = open_all(**options)
+    listener.sock.listen()
+    with contextlib.ExitStack() as stack:
+        clients = [queued_client(stack, listener) for _ in range(3)]
+        waiting = [stack.enter_context(sock) for sock in listener.take_waiting()]
+        assert not os.path.exists(path)
+        listener.close()
+        assert len(waiting) == 3
+        for client, sock in zip(clients, waiting, strict=True):
+            assert not sock.getblocking()
+            sock.setblocking(True)
+            client.sendall(b"ping")
+            assert sock.recv(4) == b"ping"
+            sock.sendall(b"pong")
+            assert client.recv(4) == b"pong"
+
+
+def test_who_waits_at_an_inherited_socket_is_left_to_the_others(open_all: Open) -> None:
+    with make_listening(socket.AF_INET, ("127.0.0.1", 0)) as sock, contextlib.ExitStack() as stack:
+        (listener,) = open_all(fd=sock.fileno())
+        queued_client(stack, listener)
+        assert listener.take_waiting() == []
+        sock.accept()[0].close()
