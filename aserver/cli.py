@@ -19,7 +19,7 @@ from .config import Config
 from .declarations import ConfigError
 from .logs import new_formatter, set_up_logging
 from .options import Settings, load, to_toml
-from .running import exit_now, run
+from .running import exit_now, raise_file_limit, run
 from .server import choose_parser
 from .types import ServerError
 
@@ -70,6 +70,7 @@ def _act(settings: Settings) -> int:
         print("The configuration is good, and the application can be imported.")
         return 0
     set_up_logging(config.log)
+    raise_file_limit()
     run(process.app, _with_access_log(config), environ=os.environ)
     return 0
 

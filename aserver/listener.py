@@ -11,6 +11,14 @@ from .types import ServerError
 
 # IP_MINTTL in <linux/in.h>, IPV6_MINHOPCOUNT in <linux/in6.h>
 _LEAST_TTL = ((socket.IPPROTO_IP, 21), (socket.IPPROTO_IPV6, 73))
+# A client that is gone without a word, as in a power cut, while nothing is being sent to it, is
+# found out after two minutes: 60 seconds and four probes. Accepted sockets inherit these.
+_KEEP_ALIVE = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4),
+)
 
 
 class BindError(ServerError):
@@ -37,6 +45,9 @@ class Listener:
     def __init__(self, sock: socket.socket, *, shared: bool = False, file: str = "") -> None:
         self.sock = sock
         self.shared = shared
+        if sock.family != socket.AF_UNIX:
+            for level, option, value in _KEEP_ALIVE:
+                sock.setsockopt(level, option, value)
         # Asked for now: a closed socket does not know it any more.
         self._name = sock.getsockname()
         # The application may change the current directory.

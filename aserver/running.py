@@ -3,6 +3,7 @@
 import asyncio
 import atexit
 import os
+import resource
 import signal
 import sys
 import threading
@@ -16,6 +17,8 @@ from .declarations import ConfigError
 from .server import Server
 from .types import ASGIApplication
 
+# As many connections as a worker of Python may ever have, and the files they may send.
+_FILES = 65_536
 # After everything: for tasks and asynchronous generators that nobody has ended.
 _CLOSE_SECONDS = 1.0
 
@@ -52,6 +55,18 @@ def run(app: ASGIApplication | str, config: Config | None = None, **server_optio
         finally:
             asyncio.set_event_loop(None)
             close_loop(loop)
+
+
+def raise_file_limit() -> None:
+    """Let this process open more files than by default.
+
+    The soft limit, 1024 in most places, is for programs that use select(2), which cannot count any
+    further. What the administrator allows is the hard one.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 @contextmanager

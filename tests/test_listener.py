@@ -18,6 +18,18 @@ def queued_client(stack: contextlib.ExitStack, listener: Listener) -> socket.soc
     return client
 
 
+def test_vanished_clients_are_found_out(open_all: Open) -> None:
+    (listener,) = open_all(port=0)
+    listener.sock.listen()
+    with contextlib.ExitStack() as stack:
+        queued_client(stack, listener)
+        (sock,) = (stack.enter_context(each) for each in listener.take_waiting())
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL) == 15
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT) == 4
+
+
 @pytest.mark.parametrize("options", [{"port": 0}, {"unix_socket": "socket"}], ids=["tcp", "unix"])
 def test_who_waits_is_taken_and_can_be_talked_to(
     open_all: Open, path: str, options: dict[str, Any]

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import resource
 import signal
 import sys
 import time
@@ -15,7 +16,7 @@ import aserver.running as module
 from aserver import Config, Server
 from aserver.app import AppImportError
 from aserver.declarations import ConfigError
-from aserver.running import close_loop, new_loop, run, stop_signals
+from aserver.running import close_loop, new_loop, raise_file_limit, run, stop_signals
 from aserver.types import Receive, Scope, Send
 from tests.inside import Diary, ask, hello, wait_for
 from tests.processes import in_threads
@@ -145,3 +146,26 @@ def test_application_that_raises_what_ends_a_process(
         run(app, Config.of(port=0, loop=loop))
     assert answers == [b"HTTP/1.1 500"] * 2
     assert sum("exception in the application" in message for message in caplog.messages) == 2
+
+
+# Limits of the process
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "raised"),
+    [(1024, 4096, 4096), (1024, 1_000_000, 65_536), (100_000, 1_000_000, 100_000), (64, 64, 64)],
+)
+def test_file_limit(soft: int, hard: int, raised: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = [(soft, hard)]
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: limits[-1])
+    monkeypatch.setattr(resource, "setrlimit", lambda kind, pair: limits.append(pair))
+    raise_file_limit()
+    assert limits[-1] == (raised, hard)
+
+
+def test_file_limit_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = [(1024, resource.RLIM_INFINITY)]
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: limits[-1])
+    monkeypatch.setattr(resource, "setrlimit", lambda kind, pair: limits.append(pair))
+    raise_file_limit()
+    assert limits[-1] == (65_536, resource.RLIM_INFINITY)
