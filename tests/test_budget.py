@@ -62,10 +62,10 @@ CASES = {
 }
 # By event loop and parser, in the order of the cases.
 BUDGET = {
-    ("uvloop", "httptools"): (22, 22, 29, 42, 36),
-    ("uvloop", "h11"): (22, 22, 98, 159, 36),
-    ("asyncio", "httptools"): (29, 29, 36, 49, 43),
-    ("asyncio", "h11"): (29, 29, 105, 166, 43),
+    ("uvloop", "httptools"): (22, 22, 25, 42, 36),
+    ("uvloop", "h11"): (22, 22, 25, 159, 36),
+    ("asyncio", "httptools"): (29, 29, 32, 49, 43),
+    ("asyncio", "h11"): (29, 29, 32, 166, 43),
 }
 LOGGED = 1  # more, with an access log
 WARM_UP = 5

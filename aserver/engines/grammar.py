@@ -21,7 +21,7 @@ _NOT_CONTROLS = bytes(byte for byte in range(256) if byte == 9 or (byte >= 32 an
 
 _controls = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _controls_in = _controls.findall
-_control_in = _controls.search
+control_in = _controls.search
 _is_request_line = re.compile(rb"(%b) ([^\x00-\x20\x7f]++) (HTTP/1\.[01])" % _TOKEN).fullmatch
 _is_version = re.compile(rb"HTTP/\d\.\d").fullmatch
 
@@ -42,7 +42,7 @@ def split_request_line(line: bytes) -> tuple[bytes, bytes, str]:
         method, target, version = match.groups()
         return method, target, VERSIONS[version]
     parts = line.split(b" ")
-    if _control_in(line):
+    if control_in(line):
         raise ProtocolError(400, _control_fault(line))
     if len(parts) == 3 and _is_version(parts[2]):
         if parts[2] not in VERSIONS:
@@ -146,7 +146,7 @@ def _has_stray(held: bytearray, start: int, end: int) -> bool:
 def line_too_long(line: bytes | bytearray, limits: RequestLimits) -> ProtocolError:
     """The refusal of a request line, or of its beginning."""
     line = bytes(line[: int(limits.request_line)])
-    if _control_in(line):
+    if control_in(line):
         return ProtocolError(400, _control_fault(line))
     if b" " not in line[:_LONGEST_METHOD]:
         return ProtocolError(400, "the request does not begin with a method")
@@ -188,7 +188,7 @@ def _first_fault(block: bytes, limits: RequestLimits) -> ProtocolError:
     start = 0
     for number, line in enumerate(lines):
         end = start + len(line)
-        stray = _control_in(line)
+        stray = control_in(line)
         ended = line and end + 2 <= len(block)
         faults = (
             too_large,
@@ -207,7 +207,7 @@ def _first_fault(block: bytes, limits: RequestLimits) -> ProtocolError:
 
 def _control_fault(line: bytes) -> str:
     """What the first control character in a line is, which should have none."""
-    found = _control_in(line)
+    found = control_in(line)
     if found and found[0] == b"\n":
         return "a line ends in LF, not in CRLF"
     if found and found[0] == b"\r":

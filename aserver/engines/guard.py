@@ -9,7 +9,7 @@ import re
 from typing import NoReturn
 
 from ..limits import RequestLimits
-from ..types import Field, Parser, ProtocolError, Request
+from ..types import Parser, ProtocolError, Request
 from .grammar import (
     check_field_lines,
     is_token,
@@ -117,7 +117,7 @@ def _is_ordinary(request: Request) -> bool:
     """Whether its only field that decides anything is a Host that is known."""
     hosts = 0
     for field in request.headers:
-        if field[0] not in _indifferent_names and not _is_indifferent(field[0]):
+        if field[0] not in _indifferent_names and not is_indifferent(field[0]):
             if field[0] == b"host" and field[1] in _known_authorities:
                 hosts += 1
             elif field != _USUAL:
@@ -125,26 +125,23 @@ def _is_ordinary(request: Request) -> bool:
     return hosts == 1 and request.http_version == "1.1"
 
 
-def _is_indifferent(name: bytes) -> bool:
-    """Whether the field has no say in anything here, by a name that is not remembered."""
+def is_indifferent(name: bytes) -> bool:
+    """Whether a field of this name decides nothing. Remembers those of which that is so.
+
+    Raises:
+        ProtocolError: It is no name at all, should a parser ever let that pass.
+    """
+    if name in _indifferent_names:
+        return True
     if name in _DECISIVE or b"_" in name:
         return False
-    if not is_token(name):  # should a parser ever let one pass
+    if not is_token(name):
         raise ProtocolError(400, "a header's name is not a token")
     if len(name) <= _MAX_NAME_SIZE:
         if len(_indifferent_names) >= _MAX_NAMES:
             _indifferent_names.clear()
         _indifferent_names.add(name)
     return True
-
-
-def indifferent_field(line: bytes, parse: Parser, limits: RequestLimits) -> Field | None:
-    """The field of a line, given without its CRLF, if it is well-formed and decides nothing."""
-    try:
-        fields = read_fields(line + b"\r\n\r\n", parse, limits)
-        return fields[0] if fields and _is_indifferent(fields[0][0]) else None
-    except ProtocolError:
-        return None  # the whole head will tell
 
 
 def _judge(request: Request) -> None:

@@ -67,7 +67,7 @@ class RequestReader:
         self._sink = sink
         self._parse = parse
         self._limits = limits
-        self._memory = HeadMemory(parse, limits)
+        self._memory = HeadMemory(limits)
         self.state = HEAD
         self.held = bytearray()
         self._scanned = 0  # of a head that is not complete

@@ -4,14 +4,15 @@ A client on a kept connection often sends the same header fields with every requ
 API client, a health check, a browser that polls. Or the same but for a value or two: a request id,
 the page it comes from. Once a block of fields was parsed and accepted, seeing that it is the same
 again is one comparison, where parsing costs more the more fields there are; and of a block that
-differs, only the lines that differ need parsing, as long as they decide nothing.
+differs, only the values that differ need a look, as long as they decide nothing.
 
 Nothing is shared between connections.
 """
 
 from ..limits import RequestLimits
-from ..types import Headers, Parser, Request
-from .guard import METHODS, indifferent_field, is_path
+from ..types import Headers, Request
+from .grammar import control_in
+from .guard import METHODS, is_indifferent, is_path
 
 # What an idle connection may cost: a few kilobytes with the heads of browsers, 20 at the worst.
 _MAX_BLOCK_SIZE = 4096
@@ -33,7 +34,6 @@ class HeadMemory:
         "_line",
         "_lines",
         "_method",
-        "_parse",
         "_request",
         "_target",
     )
@@ -42,8 +42,7 @@ class HeadMemory:
     _method: str
     _target: bytes
 
-    def __init__(self, parse: Parser, limits: RequestLimits) -> None:
-        self._parse = parse
+    def __init__(self, limits: RequestLimits) -> None:
         self._limits = limits
         self._request: Request | None = None  # what was worked out for the block
         self._block = b""
@@ -112,9 +111,12 @@ class HeadMemory:
             return False
         headers = self._headers.copy()
         for place in changes:
-            field = indifferent_field(lines[place], self._parse, self._limits)
-            if field is None or field[0] != headers[place][0]:
+            name = headers[place][0]
+            spelled, colon, value = lines[place].partition(b":")
+            if not colon or spelled.lower() != name or not is_indifferent(name):
                 return False
-            headers[place] = field
+            if control_in(value) or len(lines[place]) > self._limits.header_size:
+                return False
+            headers[place] = name, value.strip(b" \t")
         self._block, self._lines, self._headers = block, lines, headers
         return True

@@ -8,10 +8,10 @@ import pytest
 
 from aserver.engines import guard
 from aserver.engines.grammar import split_fields
-from aserver.engines.guard import accept, indifferent_field
+from aserver.engines.guard import accept, is_indifferent
 from aserver.limits import RequestLimits
 from aserver.types import Headers, ProtocolError, Request
-from tests.fakes import LIMITS, PARSERS
+from tests.fakes import LIMITS
 
 HOST = (b"host", b"a")
 CHUNKED = (b"transfer-encoding", b"chunked")
@@ -358,35 +358,23 @@ def test_name_that_a_parser_should_not_have_let_pass() -> None:
         accept(b"GET / HTTP/1.1", b"Host: a\r\nX Y: z\r\n\r\n", split_fields, LIMITS)
 
 
-@pytest.mark.parametrize("parser", PARSERS)
-@pytest.mark.parametrize(
-    ("line", "expected"),
-    [
-        (b"X: y", (b"x", b"y")),
-        (b"Accept:  */* \t", (b"accept", b"*/*")),
-        (b"X:", (b"x", b"")),
-        (b"Host: a", None),
-        (b"Connection: keep-alive", None),
-        (b"Content-Length: 5", None),
-        (b"transfer-encoding: chunked", None),
-        (b"Expect: 100-continue", None),
-        (b"TE: trailers", None),
-        (b"Upgrade: x", None),
-        (b"X_Y: z", None),
-        (b"", None),
-        (b"X", None),
-        (b" X: y", None),
-        (b"X : y", None),
-        (b"X: \x01", None),
-        (b"X: a\nb", None),
-        (b"X: a\rb", None),
-        (b"X: " + b"y" * 16385, None),
-    ],
-)
-def test_field_that_decides_nothing(
-    parser: str, line: bytes, expected: tuple[bytes, bytes] | None
-) -> None:
-    assert indifferent_field(line, PARSERS[parser], LIMITS) == expected
+@pytest.mark.parametrize("name", [b"x", b"accept", b"cookie", b"x-" + b"y" * 100])
+def test_names_that_decide_nothing(name: bytes) -> None:
+    for _ in range(2):
+        assert is_indifferent(name)
+
+
+@pytest.mark.parametrize("name", [b"host", b"content-length", b"connection", b"te", b"x_y"])
+def test_names_that_decide(name: bytes) -> None:
+    for _ in range(2):
+        assert not is_indifferent(name)
+
+
+@pytest.mark.parametrize("name", [b"", b"x ", b"a b", b"\xe4"])
+def test_names_that_are_none(name: bytes) -> None:
+    for _ in range(2):
+        with pytest.raises(ProtocolError, match="not a token"):
+            is_indifferent(name)
 
 
 def test_what_a_parser_dislikes_is_said_in_the_guards_words() -> None:

@@ -19,11 +19,12 @@ PARSE = PARSERS["httptools"]
 LINE = b"GET /a HTTP/1.1"
 BLOCK = b"Host: a\r\nX: y\r\n\r\n"
 FIELDS = [(b"host", b"a"), (b"x", b"y")]
+SHORT = LIMITS._replace(header_size=100)
 
 
 def taught(line: bytes = LINE, block: bytes = BLOCK, limits: RequestLimits = LIMITS) -> HeadMemory:
     """A memory that took in a head."""
-    memory = HeadMemory(PARSE, limits)
+    memory = HeadMemory(limits)
     memory.remember(line, block, accept(line, block, PARSE, LIMITS))
     return memory
 
@@ -153,8 +154,8 @@ def test_only_the_last_is_remembered() -> None:
 
 
 def test_nothing_is_remembered_at_first() -> None:
-    assert HeadMemory(PARSE, LIMITS).recall(LINE, BLOCK) is None
-    assert HeadMemory(PARSE, LIMITS).recall(b"", b"") is None
+    assert HeadMemory(LIMITS).recall(LINE, BLOCK) is None
+    assert HeadMemory(LIMITS).recall(b"", b"") is None
 
 
 KNOWN = b"Host: a\r\nA: 1\r\nB: 2\r\nC: 3\r\nD: 4\r\nConnection: keep-alive\r\nE: 5\r\n\r\n"
@@ -246,7 +247,7 @@ def test_size_is_bounded() -> None:
 
 
 def test_amendment_leaves_earlier_requests_alone() -> None:
-    memory = HeadMemory(PARSE, LIMITS)
+    memory = HeadMemory(LIMITS)
     mine = accept(LINE, BLOCK, PARSE, LIMITS)
     memory.remember(LINE, BLOCK, mine)
     expected = mine.headers.copy()
@@ -278,7 +279,7 @@ LINES = [
 @given(st.lists(st.lists(st.sampled_from(LINES), max_size=4), min_size=2, max_size=6), st.data())
 def test_memory_agrees_with_the_guard(heads: list[list[bytes]], data: st.DataObject) -> None:
     """Whatever it saw before: what it recalls is what the guard would say."""
-    memory = HeadMemory(PARSE, LIMITS)
+    memory = HeadMemory(LIMITS)
     for lines in heads:
         block = b"\r\n".join([b"Host: a", *lines, b"", b""])
         line = data.draw(
@@ -472,3 +473,32 @@ def test_memory_changes_nothing(requests: list[bytes], data: st.DataObject) -> N
         assert len(single.statuses) == len(requests)
         assert exchange(name, requests) == single
         assert exchange(name, cut) == single
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"X: a\x01b",
+        b"X: a\nb",
+        b"X: a\rb",
+        b"X: \x7f",
+        b"X",
+        b"X : y",
+        b" X: y",
+        b"Y: y",
+        b"",
+        b"X: " + b"y" * 98,
+    ],
+)
+def test_values_that_need_a_look(line: bytes) -> None:
+    """The whole head is read then, and refused, or read otherwise."""
+    memory = taught(limits=SHORT)
+    assert memory.recall(LINE, b"Host: a\r\n%b\r\n\r\n" % line) is None
+
+
+@pytest.mark.parametrize("value", [b"", b"z", b" \t z  \t", b"\xe4:", b"y" * (98)])
+def test_values_that_are_taken(value: bytes) -> None:
+    memory = taught(limits=SHORT)
+    found = memory.recall(LINE, b"Host: a\r\nx:%b\r\n\r\n" % value)
+    assert found is not None
+    assert found.headers == [(b"host", b"a"), (b"x", value.strip(b" \t"))]
