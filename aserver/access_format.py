@@ -176,6 +176,11 @@ def compile_format(text: str) -> Format:
     if text == "json":
         source.add_json()
     else:
+        if text not in FORMATS and "%" not in text:
+            raise ConfigError(
+                f"--access-log-format: {text!r} is none of {', '.join([*FORMATS, 'json'])}, "
+                "and has no atoms, such as %(h)s"
+            )
         source.add_format(FORMATS.get(text, text))
     return source.compiled()
 

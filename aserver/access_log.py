@@ -266,10 +266,12 @@ def _with_exclusions(record: Record, is_excluded: Callable[[bytes], bool] | None
     return record_others
 
 
-def check_formats(log: Log) -> None:
+def check_access_log(log: Log) -> None:
     """Raise the ConfigError that an access log with this configuration would."""
     compile_format(log.access_log_format)
     compile_exclusions(log.access_log_exclude)
+    if log.access_log:
+        _open(log.access_log).close()
 
 
 def pieces(data: bytes, output: Output) -> Iterator[bytes]:

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NoReturn
 
-from .access_log import check_formats
+from .access_log import check_access_log
 from .addresses import targets
 from .app import AppImportError, load_app
 from .config import Config
 from .declarations import ConfigError
-from .logs import new_formatter, set_up_logging
+from .logs import set_up_logging
 from .options import Settings, load, to_toml
 from .running import exit_now, raise_file_limit, run
 from .server import choose_parser
@@ -64,8 +64,8 @@ def _act(settings: Settings) -> int:
     if settings.action == "check-config":
         targets(config.bind)
         choose_parser(config.http.http)
-        check_formats(config.log)
-        new_formatter(config.log.log_fmt)
+        set_up_logging(config.log)
+        check_access_log(config.log)
         load_app(process.app, app_dir=process.app_dir, factory=process.factory)
         print("The configuration is good, and the application can be imported.")
         return 0

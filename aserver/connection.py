@@ -273,7 +273,7 @@ class Connection(asyncio.Protocol):
         elif self.phase is CLOSING:
             self.abort(reset=True)
         else:
-            self.close()
+            self._expire_silence()
 
     def _expire_active(self) -> None:
         """The peer closed its side a moment ago; or we read nothing, and so hear nothing of it."""
@@ -287,6 +287,16 @@ class Connection(asyncio.Protocol):
                 self.abort()
             elif end is Ending.HALF and not self.eof_received():
                 self._transport.close()
+
+    def _expire_silence(self) -> None:
+        """The peer has sent nothing: at all, or since it was answered."""
+        if self.phase is NEW:
+            self._context.throttle.info(
+                peer_log, "Closed %s: it has sent nothing (--first-byte-timeout)", self._peer
+            )
+        else:
+            peer_log.debug("Closed %s: it was idle (--keep-alive)", self._peer)
+        self.close()
 
     def _expire_draining(self, unsent: int) -> None:
         """Go on as long as the peer takes something of the response."""

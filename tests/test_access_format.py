@@ -237,7 +237,6 @@ def test_variables_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     ["", "plain", "100%%", "{braces} {0} {request}", 'it\'s "quoted"', "\\ \\n \\x41 '''", "é"],
 )
 def test_literal_text_is_what_it_is(text: str) -> None:
-    assert line(text) == text.replace("%%", "%")
     assert line(f"{text}%(s)s{text}") == f"{text}200{text}".replace("%%", "%")
 
 
@@ -408,3 +407,9 @@ def test_no_exclusions_are_no_test() -> None:
 def test_a_pattern_that_no_path_can_match() -> None:
     with pytest.raises(ConfigError, match="--access-log-exclude: 'health' does not begin with a /"):
         compile_exclusions(["/", "health"])
+
+
+@pytest.mark.parametrize("text", ["combind", "JSON", ""])
+def test_formats_without_atoms_are_mistakes(text: str) -> None:
+    with pytest.raises(ConfigError, match="is none of daphne, common, combined, json"):
+        compile_format(text)

@@ -16,7 +16,7 @@ import pytest
 
 from aserver import access_log
 from aserver.access_format import Moment, Note, clock
-from aserver.access_log import AccessLog, check_formats, pieces
+from aserver.access_log import AccessLog, check_access_log, pieces
 from aserver.config import Config
 from aserver.declarations import ConfigError
 from aserver.engines.fields import ResponseHead
@@ -386,11 +386,13 @@ def test_what_cannot_be_is_a_configuration_error(
 
 
 def test_formats_can_be_checked_alone() -> None:
-    check_formats(Config.of(access_log="/nowhere/a").log)
+    check_access_log(Config.of().log)
+    with pytest.raises(ConfigError, match="--access-log: cannot write '/nowhere/a'"):
+        check_access_log(Config.of(access_log="/nowhere/a").log)
     with pytest.raises(ConfigError):
-        check_formats(Config.of(access_log_format="%(x)s").log)
+        check_access_log(Config.of(access_log_format="%(x)s").log)
     with pytest.raises(ConfigError):
-        check_formats(Config.of(access_log_exclude="x").log)
+        check_access_log(Config.of(access_log_exclude="x").log)
 
 
 def test_a_full_disk_is_said_once_in_a_while(loop: Loop, said: Said) -> None:
