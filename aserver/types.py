@@ -145,7 +145,9 @@ class Receiver(Protocol):
 
 # An HTTP/1 parser: from the field lines of a head, the empty line that ends it included, to its
 # fields, names in lower case, values without the white space around them. It may raise
-# ProtocolError. It is called with lines only that `aserver.engines.grammar` has found well-formed.
+# ProtocolError, and must for a name that is no token or has no colon: it is called with lines in
+# which there is no control character but their ends, and its fields are counted afterwards (see
+# `aserver.engines.grammar.read_fields`).
 Parser = Callable[[bytes], Headers]
 
 

@@ -184,6 +184,7 @@ def test_other_failures_to_accept_are_the_loops(
                 await wait_for(lambda: failures)
             await entrance.count(1)
         await entrance.end()
+        assert failures
 
     asyncio.run(test())
 

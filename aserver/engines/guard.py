@@ -1,7 +1,7 @@
 """The guard: what a request head must be before anybody acts on it.
 
-One place for both parsers, so that their verdicts are equal: the bytes are held against the grammar
-before a parser sees them, its fields are judged here, and never by itself. What RFC 9110, RFC 9112
+One place for both parsers, so that their verdicts are equal: the bytes are looked at before a
+parser sees them, and what its fields mean is judged here, never by itself. What RFC 9110, RFC 9112
 or common sense refuse ends as a ProtocolError with the status and the reason.
 """
 
