@@ -9,16 +9,15 @@ from enum import Enum
 
 from ..limits import MAX_CHUNK_EXTENSIONS, RequestLimits
 from ..types import ProtocolError
-from .grammar import check_field_lines, check_unfinished_fields, split_fields
+from .grammar import TOKEN, check_field_lines, check_unfinished_fields, split_fields
 from .guard import body_too_large
 
 # Fewer digits than 64 bits have, however signed.
 _MAX_SIZE_DIGITS = 15
 _SIZE = rb"([0-9A-Fa-f]{1,%d}+)" % _MAX_SIZE_DIGITS
-_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _QUOTED = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*+"'
 # RFC 9112 section 7.1.1, with the bad white space that it asks recipients to take.
-_EXTENSION = rb"[ \t]*;[ \t]*%b(?:[ \t]*=[ \t]*(?:%b|%b))?" % (_TOKEN, _TOKEN, _QUOTED)
+_EXTENSION = rb"[ \t]*;[ \t]*%b(?:[ \t]*=[ \t]*(?:%b|%b))?" % (TOKEN, TOKEN, _QUOTED)
 _MAX_SIZE_LINE = _MAX_SIZE_DIGITS + MAX_CHUNK_EXTENSIONS + 2
 _is_size_line = re.compile(rb"%b((?:%b)*)\r\n" % (_SIZE, _EXTENSION)).fullmatch
 

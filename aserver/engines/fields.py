@@ -5,20 +5,15 @@ that were checked are remembered, so that checking them again is one look-up. Bo
 bounded in number and in size.
 """
 
-import re
 from collections.abc import Sequence
 from copy import copy
 from http import HTTPStatus
 from typing import Any
 
 from ..types import AppError, HeaderPairs
+from .grammar import control_in, is_token
 
 Pairs = tuple[tuple[bytes, bytes], ...]
-
-# RFC 9110 section 5.6.2: token. RFC 9110 section 5.5: no CR, LF, NUL in a value; other control
-# characters but HTAB are refused with them (RFC 9112 section 11.1: response splitting).
-_is_token = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
-_has_control = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
 
 _MAX_FIELDS = 1024
 _MAX_FIELD_SIZE = 256
@@ -60,9 +55,9 @@ def check_field(name: bytes, value: bytes) -> tuple[bytes, int]:
             raise AppError(f"content-length is not a number: {value!r}")
         # Without leading zeros, which could be taken for another base.
         return b"%b: %d\r\n" % (name, int(value)), LENGTH
-    if not _is_token(name):
+    if not is_token(name):
         raise AppError(f"Header name {name!r} is not a token (RFC 9110 section 5.6.2)")
-    if _has_control(value):
+    if control_in(value):  # RFC 9112 section 11.1: response splitting
         raise AppError(f"Header value of {name!r} contains a control character: {value!r}")
     if special == DROPPED:
         return b"", CLOSE if b"close" in value.lower() else DROPPED

@@ -13,16 +13,16 @@ from ..limits import RequestLimits
 from ..types import Headers, Parser, ProtocolError
 
 # RFC 9110 section 5.6.2: token. Section 5.5: field-vchar, obs-text, SP and HTAB.
-_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
+TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _VALUE = rb"[^\x00-\x08\x0a-\x1f\x7f]*+"
-is_token = re.compile(_TOKEN).fullmatch
-_are_fields = re.compile(rb"(?:%b:%b\r\n)*+\r\n" % (_TOKEN, _VALUE)).fullmatch
+is_token = re.compile(TOKEN).fullmatch
+_are_fields = re.compile(rb"(?:%b:%b\r\n)*+\r\n" % (TOKEN, _VALUE)).fullmatch
 _NOT_CONTROLS = bytes(byte for byte in range(256) if byte == 9 or (byte >= 32 and byte != 127))
 
 _controls = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _controls_in = _controls.findall
 control_in = _controls.search
-_is_request_line = re.compile(rb"(%b) ([^\x00-\x20\x7f]++) (HTTP/1\.[01])" % _TOKEN).fullmatch
+_is_request_line = re.compile(rb"(%b) ([^\x00-\x20\x7f]++) (HTTP/1\.[01])" % TOKEN).fullmatch
 _is_version = re.compile(rb"HTTP/\d\.\d").fullmatch
 
 # 414 would say that the target is too long (RFC 9110 section 15.5.15), which has not even begun.
