@@ -7,5 +7,6 @@ here gates a change: timings inform, the call-budget test decides.
 Imports point one way::
 
     tables (cases, servers) <- environments, processes, client, load <- measure <- runner
+    ws_frames <- ws_client, ws_load (the same pair for WebSockets) <- measure
     results <- text_report, chart <- __main__
 """

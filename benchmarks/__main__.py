@@ -78,7 +78,7 @@ def _positive(text: str) -> int:
 
 
 def _listing() -> str:
-    lines = ["cases:"] + [f"  {case.name:<14} {case.title}, {case.kind.value}" for case in CASES]
+    lines = ["cases:"] + [f"  {case.name:<22} {case.title}, {case.kind.value}" for case in CASES]
     return "\n".join([*lines, "servers:", *(f"  {server.name}" for server in SERVERS)])
 
 

@@ -102,6 +102,21 @@ async def sleep_10ms(scope: Scope, receive: Receive, send: Send) -> None:
     await hello(scope, receive, send)
 
 
+async def ws_echo(scope: Scope, receive: Receive, send: Send) -> None:
+    """Give each message back. Whoever asks by HTTP whether the server is up gets the greeting."""
+    if scope["type"] != "websocket":
+        await hello(scope, receive, send)
+        return
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (message := await receive())["type"] != "websocket.disconnect":
+        text = message.get("text")
+        if text is None:
+            await send({"type": "websocket.send", "bytes": message["bytes"]})
+        else:
+            await send({"type": "websocket.send", "text": text})
+
+
 async def _other(scope: Scope, receive: Receive, send: Send) -> None:
     """Serve the lifespan; whatever else a server may open is not part of a case."""
     if scope["type"] != "lifespan":

@@ -12,6 +12,16 @@ class Kind(Enum):
     LOAD = "us CPU per request"
     STARTUP = "ms to first response"
     MEMORY = "KiB per idle connection"
+    ECHO = "us CPU per message"
+    SOCKETS = "KiB per idle WebSocket"
+
+    @property
+    def under_load(self) -> bool:
+        return self in (Kind.LOAD, Kind.ECHO)
+
+    @property
+    def idle(self) -> bool:
+        return self in (Kind.MEMORY, Kind.SOCKETS)
 
 
 @dataclass(frozen=True)
@@ -25,14 +35,27 @@ class Exchange:
 
 
 @dataclass(frozen=True)
+class Talk:
+    """What every WebSocket of a case says; the same must come back in one frame."""
+
+    size: int
+    text: bool = False
+    deflate: bool = False
+    """Offer permessage-deflate, and send compressed what can be."""
+
+
+@dataclass(frozen=True)
 class Case:
     name: str
     title: str
     app: str
     exchange: Exchange
+    """What a server must answer before it counts as started; in HTTP cases it is the load, too."""
     kind: Kind = Kind.LOAD
+    talk: Talk | None = None
+    """For the WebSocket cases only."""
     connections: int = 64
-    """Open connections: of the load generator, or idle ones for ``Kind.MEMORY``."""
+    """Open connections: of the load generator, or idle ones where memory is measured."""
     script: str = "report.lua"
     access_log: bool = False
     min_rounds: int = 1
@@ -112,5 +135,40 @@ CASES = (
         HELLO,
         kind=Kind.MEMORY,
         connections=5000,
+    ),
+    Case(
+        "ws-echo-32",
+        "WebSocket, 32 bytes of text, echoed",
+        "ws_echo",
+        HELLO,
+        kind=Kind.ECHO,
+        talk=Talk(32, text=True),
+    ),
+    Case(
+        "ws-echo-64k",
+        "WebSocket, 64 KiB of binary data, echoed",
+        "ws_echo",
+        HELLO,
+        kind=Kind.ECHO,
+        talk=Talk(65536),
+        connections=16,
+    ),
+    Case(
+        "ws-idle-memory",
+        "2,000 idle WebSockets",
+        "ws_echo",
+        HELLO,
+        kind=Kind.SOCKETS,
+        talk=Talk(32, text=True),
+        connections=2000,
+    ),
+    Case(
+        "ws-idle-memory-deflate",
+        "2,000 idle WebSockets with permessage-deflate",
+        "ws_echo",
+        HELLO,
+        kind=Kind.SOCKETS,
+        talk=Talk(32, text=True, deflate=True),
+        connections=2000,
     ),
 )

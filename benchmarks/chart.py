@@ -41,7 +41,8 @@ _STYLE = """
 
 def chart(results: Results) -> str:
     """Panels in reading order, all of one size: a grid."""
-    height = _PANEL_HEAD + len(results.servers) * _ROW_HEIGHT + _MARGIN
+    most = max((len(results.takers(case)) for case in results.cases), default=0)
+    height = _PANEL_HEAD + most * _ROW_HEIGHT + _MARGIN
     rows = -(-len(results.cases) // _COLUMNS)
     width = _MARGIN + _COLUMNS * (_PANEL_WIDTH + _MARGIN)
     total = _TITLE_HEIGHT + rows * height + _MARGIN
@@ -67,8 +68,8 @@ def _setting(results: Results) -> str:
 
 def _panel(results: Results, case: Case) -> list[str]:
     """Best first; servers without a figure come last and say so."""
-    figures = {server.name: results.cell(case, server).value for server in results.servers}
-    ordered = sorted(results.servers, key=lambda server: _rank(figures[server.name]))
+    figures = {server.name: results.cell(case, server).value for server in results.takers(case)}
+    ordered = sorted(results.takers(case), key=lambda server: _rank(figures[server.name]))
     longest = max((value for value in figures.values() if value is not None), default=1.0)
     parts = [
         _text(0, 18, f"{case.name}: {case.title}", "case"),

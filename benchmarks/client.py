@@ -3,7 +3,7 @@
 import http.client
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 from benchmarks.cases import Exchange
@@ -53,19 +53,19 @@ def check(connection: http.client.HTTPConnection, exchange: Exchange) -> None:
 
 
 @contextmanager
-def idle_connections(server: RunningServer, exchange: Exchange, number: int) -> Iterator[None]:
-    """Open connections one after the other, each with one request, and keep them all open."""
+def crowd(open_one: Callable[[], socket.socket], number: int) -> Iterator[list[socket.socket]]:
+    """Open connections one after the other; at the end all of them must still be open."""
     with ExitStack() as stack:
-        crowd: list[socket.socket] = []
+        opened: list[socket.socket] = []
         for _ in range(number):
             try:
-                crowd.append(stack.enter_context(_used_connection(server.port, exchange)))
+                opened.append(stack.enter_context(open_one()))
             except OSError as error:
-                raise BenchmarkFailure(f"stalled after {len(crowd)} connections") from error
-        yield
-        closed = sum(not _is_open(one) for one in crowd)
+                raise BenchmarkFailure(f"stalled after {len(opened)} connections") from error
+        yield opened
+        closed = sum(not _is_open(one) for one in opened)
         if closed:
-            raise BenchmarkFailure(f"closed {closed} of {number} idle connections")
+            raise BenchmarkFailure(f"closed {closed} of {number} connections")
 
 
 @contextmanager
@@ -79,7 +79,7 @@ def _connected(port: int) -> Iterator[http.client.HTTPConnection]:
         connection.close()
 
 
-def _used_connection(port: int, exchange: Exchange) -> socket.socket:
+def used_connection(port: int, exchange: Exchange) -> socket.socket:
     """By hand: http.client would keep a buffer per connection, and 5,000 of them add up."""
     connection = socket.create_connection((HOST, port), timeout=_ANSWER_SECONDS)
     try:

@@ -1,14 +1,17 @@
 """How one round of one case is measured on one server: a function per kind of case."""
 
+import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from benchmarks import client
-from benchmarks.cases import Case, Kind
+from benchmarks import client, ws_client, ws_frames, ws_load
+from benchmarks.cases import Case, Kind, Talk
 from benchmarks.failures import BenchmarkFailure, NotSupportedError
-from benchmarks.load import generate
-from benchmarks.machine import Cores
+from benchmarks.load import Load, generate
+from benchmarks.machine import Cores, pinned
 from benchmarks.process import RunningServer, running
 from benchmarks.results import Sample
 from benchmarks.servers import Server
@@ -33,13 +36,14 @@ def measure(server: Server, case: Case, programs: Path, bench: Bench) -> Sample:
         raise NotSupportedError("has no access log")
     with running(server, case, programs, bench.folder, bench.cores) as started:
         ready = client.wait_until_ready(started, case.exchange)
-        match case.kind:
-            case Kind.STARTUP:
-                return Sample(ready * 1e3)
-            case Kind.MEMORY:
-                return _memory_per_connection(started, case)
-            case Kind.LOAD:
-                sample, requests = _cost_per_request(started, case, bench)
+        if case.talk is not None:
+            return _over_websocket(started, case, case.talk, bench)
+        if case.kind is Kind.STARTUP:
+            return Sample(ready * 1e3)
+        if case.kind.idle:
+            open_one = partial(client.used_connection, started.port, case.exchange)
+            return _memory_per_connection(started, case, open_one)
+        sample, requests = _cost_per_request(started, case, bench)
     # Only now that the server has stopped must a writer that collects lines have written them all.
     if case.access_log and started.log_lines() < requests:
         raise BenchmarkFailure(f"logged {started.log_lines()} lines for {requests} requests")
@@ -48,29 +52,52 @@ def measure(server: Server, case: Case, programs: Path, bench: Bench) -> Sample:
 
 def _cost_per_request(server: RunningServer, case: Case, bench: Bench) -> tuple[Sample, int]:
     client.probe(server, case.exchange)
-    generate(case, server.port, _WARM_UP_SECONDS, bench.cores)
+    loading = partial(generate, case, server.port, cores=bench.cores)
+    load, cost = _cost(server, loading, bench)
+    return _sample(server, load, cost), load.requests
+
+
+def _over_websocket(server: RunningServer, case: Case, talk: Talk, bench: Bench) -> Sample:
+    messages = ws_frames.messages(talk)
+    ws_client.probe(server.port, talk, messages)
+    open_one = partial(ws_client.used_socket, server.port, talk, messages[0])
+    if case.kind.idle:
+        return _memory_per_connection(server, case, open_one)
+    with pinned(bench.cores.load), client.crowd(open_one, case.connections) as connections:
+        load, cost = _cost(server, partial(ws_load.exchange, connections, messages), bench)
+        return _sample(server, load, cost)
+
+
+def _cost(server: RunningServer, loading: Callable[[int], Load], bench: Bench) -> tuple[Load, int]:
+    """A load, and the nanoseconds of CPU time that it cost the server."""
+    loading(_WARM_UP_SECONDS)
     before = server.cpu_nanoseconds()
-    load = generate(case, server.port, bench.seconds, bench.cores)
+    load = loading(bench.seconds)
     after = server.cpu_nanoseconds()
     if not before.keys() <= after.keys():
         raise BenchmarkFailure(f"a process of it ended under load: {server.last_words()}")
-    sample = Sample(
-        (sum(after.values()) - sum(before.values())) / 1e3 / load.requests,
+    return load, sum(after.values()) - sum(before.values())
+
+
+def _sample(server: RunningServer, load: Load, cost: int) -> Sample:
+    return Sample(
+        cost / 1e3 / load.requests,
         load.requests / load.seconds,
         load.p50_ms,
         load.p99_ms,
         server.peak_kib() / 1024,
     )
-    return sample, load.requests
 
 
-def _memory_per_connection(server: RunningServer, case: Case) -> Sample:
+def _memory_per_connection(
+    server: RunningServer, case: Case, open_one: Callable[[], socket.socket]
+) -> Sample:
     """The growth of resident memory, after a few connections have paid what is paid once."""
-    with client.idle_connections(server, case.exchange, _WARM_UP_CONNECTIONS):
+    with client.crowd(open_one, _WARM_UP_CONNECTIONS):
         pass
     time.sleep(_SETTLE_SECONDS)
     before = server.resident_kib()
-    with client.idle_connections(server, case.exchange, case.connections):
+    with client.crowd(open_one, case.connections):
         time.sleep(_SETTLE_SECONDS)
         grown = server.resident_kib() - before
     return Sample(grown / case.connections)

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from benchmarks.cases import Case, Kind
+from benchmarks.cases import Case
 from benchmarks.failures import BenchmarkFailure, excerpt
 from benchmarks.machine import Cores, pinned
 from benchmarks.servers import HOST, Server, command_line
@@ -127,7 +127,7 @@ def running(
 def _options(server: Server, case: Case) -> str:
     if case.access_log:
         return server.logged or ""
-    return f"{server.quiet} {server.patient}" if case.kind is Kind.MEMORY else server.quiet
+    return f"{server.quiet} {server.patient}" if case.kind.idle else server.quiet
 
 
 def _environment(programs: Path, folder: Path) -> dict[str, str]:

@@ -64,11 +64,19 @@ class Results:
     def cell(self, case: Case, server: Server) -> Cell:
         return self.cells.setdefault((case.name, server.name), Cell())
 
+    def takers(self, case: Case) -> list[Server]:
+        """The servers that take part in a case."""
+        return [
+            server
+            for server in self.servers
+            if (server.http if case.talk is None else server.websocket)
+        ]
+
     def best_peer(self, case: Case) -> Server | None:
         """The peer with the lowest figure: what a ratio is a ratio to."""
         ranked = [
             (value, server.name, server)
-            for server in self.servers
+            for server in self.takers(case)
             if not server.ours and (value := self.cell(case, server).value) is not None
         ]
         return min(ranked)[2] if ranked else None
@@ -94,7 +102,9 @@ class Results:
             "title": case.title,
             "unit": case.kind.value,
             "best peer": best.name if best else None,
-            "servers": {server.name: self._cell_as_json(case, server) for server in self.servers},
+            "servers": {
+                server.name: self._cell_as_json(case, server) for server in self.takers(case)
+            },
         }
 
     def _cell_as_json(self, case: Case, server: Server) -> dict[str, Any]:

@@ -72,7 +72,8 @@ def _needed(servers: list[Server]) -> list[Environment]:
 
 def _fail_everywhere(results: Results, server: Server, reason: str) -> None:
     for case in results.cases:
-        results.cell(case, server).failure = reason
+        if server in results.takers(case):
+            results.cell(case, server).failure = reason
 
 
 def _rounds(case: Case, rounds: int) -> int:
@@ -83,7 +84,7 @@ def _round(
     results: Results, case: Case, number: int, programs: dict[str, Path], bench: Bench
 ) -> None:
     heading = f"{case.name} {number + 1}/{_rounds(case, results.settings['rounds'])}"
-    for server in _rotated(results.servers, number):
+    for server in _rotated(results.takers(case), number):
         cell = results.cell(case, server)
         if cell.failure is not None:
             continue
@@ -107,7 +108,7 @@ def _one(cell: Cell, case: Case, server: Server, programs: Path, bench: Bench) -
 
 
 def _rotated(servers: list[Server], number: int) -> list[Server]:
-    start = number % len(servers)
+    start = number % max(1, len(servers))
     return servers[start:] + servers[:start]
 
 

@@ -18,6 +18,7 @@ HOST = "127.0.0.1"
 UVLOOP = "uvloop==0.23.0"
 HTTPTOOLS = "httptools==0.9.0"
 H11 = "h11==0.16.0"
+WSPROTO = "wsproto==1.3.2"
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,10 @@ class Server:
     patient: str = ""
     """Switches for the memory case only: keep idle connections, and enough of them."""
     ours: bool = False
+    http: bool = True
+    """It takes part in the cases over HTTP."""
+    websocket: bool = True
+    """It takes part in the cases over WebSocket."""
 
 
 ENVIRONMENTS = (
@@ -50,16 +55,21 @@ ENVIRONMENTS = (
     Environment("daphne", ("daphne==4.2.3",), ("daphne", "Twisted")),
     Environment(
         "uvicorn",
-        ("uvicorn==0.54.0", H11, HTTPTOOLS, "zttp==0.0.35", UVLOOP),
-        ("uvicorn", "h11", "httptools", "zttp", "uvloop"),
+        ("uvicorn==0.54.0", H11, HTTPTOOLS, "zttp==0.0.35", UVLOOP, WSPROTO, "websockets==17.4"),
+        ("uvicorn", "h11", "httptools", "zttp", "uvloop", "wsproto", "websockets"),
     ),
-    Environment("hypercorn", ("hypercorn==0.18.0", H11, UVLOOP), ("hypercorn", "h11", "uvloop")),
+    Environment(
+        "hypercorn",
+        ("hypercorn==0.18.0", H11, UVLOOP, WSPROTO),
+        ("hypercorn", "h11", "uvloop", "wsproto"),
+    ),
     Environment("granian", ("granian==2.8.7", UVLOOP), ("granian", "uvloop")),
     Environment(
         "gunicorn",
         ("gunicorn==27.0.1", "gunicorn_h1c==0.6.9", UVLOOP),
         ("gunicorn", "gunicorn_h1c", "uvloop"),
     ),
+    Environment("socketify", ("socketify==0.0.31",), ("socketify",)),
     Environment("fastpysgi", ("fastpysgi==0.6",), ("fastpysgi",)),
 )
 
@@ -75,14 +85,18 @@ def _aserver(parser: str) -> Server:
     )
 
 
-def _uvicorn(parser: str) -> Server:
+def _uvicorn(name: str, http: str, websocket: str = "") -> Server:
+    """One row per parser of HTTP and one per implementation of WebSocket, not their product."""
+    switches = f"--http {http} --ws {websocket or 'none'}"
     return Server(
-        f"uvicorn-{parser}",
+        f"uvicorn-{name}",
         "uvicorn",
-        f"{{bin}}/uvicorn --http {parser} --loop uvloop --host {HOST} --port {{port}} "
+        f"{{bin}}/uvicorn {switches} --loop uvloop --host {HOST} --port {{port}} "
         "{options} {app}",
         quiet="--no-access-log",
         patient="--timeout-keep-alive 75",
+        http=not websocket,
+        websocket=bool(websocket),
     )
 
 
@@ -96,9 +110,12 @@ SERVERS = (
         quiet="-v 0",
         logged="--access-log {log}",
     ),
-    _uvicorn("h11"),
-    _uvicorn("httptools"),
-    _uvicorn("zttp"),
+    _uvicorn("h11", "h11"),
+    _uvicorn("httptools", "httptools"),
+    _uvicorn("zttp", "zttp"),
+    _uvicorn("wsproto", "httptools", "wsproto"),
+    _uvicorn("websockets", "httptools", "websockets"),
+    _uvicorn("sansio", "httptools", "websockets-sansio"),
     Server(
         "hypercorn",
         "hypercorn",
@@ -128,6 +145,15 @@ SERVERS = (
         "fastpysgi",
         f"{{bin}}/fastpysgi --host {HOST} --port {{port}} {{options}} {{app}}",
         logged=None,
+        websocket=False,
+    ),
+    Server(
+        "socketify",
+        "socketify",
+        f"{{bin}}/python -m socketify {{app}} --interface asgi --host {HOST} --port {{port}} "
+        "--disable-listen-log true {options}",
+        logged=None,
+        http=False,
     ),
 )
 

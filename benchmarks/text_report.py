@@ -41,10 +41,12 @@ def _plain_case(results: Results, case: Case) -> str:
 
 def _rows(results: Results, case: Case) -> list[list[str]]:
     """The head and a row per server; requests and memory only where there is a load."""
-    under_load = case.kind is Kind.LOAD
+    under_load = case.kind.under_load
     head = ["server", case.kind.value, "ratio", "spread"]
-    head += ["requests/s", "p50 ms", "p99 ms", "peak MiB"] if under_load else []
-    return [head] + [_row(results, case, server, under_load) for server in results.servers]
+    rate = "messages/s" if case.kind is Kind.ECHO else "requests/s"
+    head += [rate, "p50 ms", "p99 ms", "peak MiB"] if under_load else []
+    takers = results.takers(case)
+    return [head] + [_row(results, case, server, under_load) for server in takers]
 
 
 def _row(results: Results, case: Case, server: Server, under_load: bool) -> list[str]:
@@ -64,7 +66,9 @@ def _shown(value: float | None) -> str:
 
 def _reasons(results: Results, case: Case) -> list[str]:
     """A line per server without a figure."""
-    failures = ((server.name, results.cell(case, server).failure) for server in results.servers)
+    failures = (
+        (server.name, results.cell(case, server).failure) for server in results.takers(case)
+    )
     return [f"{name}: {reason}" for name, reason in failures if reason]
 
 
@@ -86,7 +90,11 @@ def _overview(results: Results) -> str:
     head = ["case", "unit", *(server.name for server in results.servers), "best peer"]
     rows = [head]
     for case in results.cases:
-        figures = [results.cell(case, server).shown for server in results.servers]
+        takers = results.takers(case)
+        figures = [
+            results.cell(case, server).shown if server in takers else "n/a"
+            for server in results.servers
+        ]
         best = results.best_peer(case)
         rows.append([case.name, case.kind.value, *figures, best.name if best else "-"])
     return _markdown_table(rows, texts=2)
