@@ -1,44 +1,38 @@
-"""The access log's formats, each compiled once to two functions: one notes, one makes lines.
+"""The access log's formats, each compiled once: functions that take notes, one that makes lines.
 
-Where a response ends, as little as possible happens: the values that the format needs are noted in
-a tuple, by the one function that is called for it. The lines of a whole batch are made of these
-later, in one loop, which takes half of the time that they take one by one between other things.
+Where a response ends, the values that the format needs are noted (`access_notes`). The lines of a
+whole batch are made of the notes later, in one loop, which takes half of the time that they take
+one by one between other things.
 
 A format is literal text and atoms such as `%(h)s`. Each atom is a piece of an f-string over a few
 names; the functions compute the names that are needed and nothing else. Outside text only gets
 into their source as the `repr` of a string.
 """
 
-import fnmatch
 import os
 import re
-from binascii import a2b_base64
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from time import localtime, perf_counter
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
+from .access_notes import (
+    DAPHNES_EVENTS,
+    EVENTS,
+    NOTED,
+    NewRecord,
+    NewSocketRecord,
+    Note,
+    record_source,
+    tuple_source,
+)
+from .access_values import Memo, peer, response_field, user_name
 from .declarations import ConfigError
 from .escaping import quoted, quoted_targets
-from .types import Address, Head, Request
 
 # What the time between `Exchange.began` and the line is measured with.
 clock = perf_counter
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-
-
-class Exchange(Protocol):
-    """One request and what came of it: what a line is made from, whatever the protocol.
-
-    `received` and `sent` are bytes of the bodies, without framing. `began` is a reading of
-    `clock`, and is there only if the format asks for it (`Format.timed`).
-    """
-
-    request: Request
-    client: Address | None
-    received: int
-    sent: int
-    began: float
 
 
 class Moment:
@@ -56,13 +50,6 @@ class Moment:
         self.iso = f"{date}T{time}{sign}{zone[0]:02d}:{zone[1]:02d}"
 
 
-Note = tuple[Any, ...]
-Record = Callable[[Exchange, Head], None]
-Turn = Callable[[], None]
-Fail = Callable[[Exception], None]
-NewRecord = Callable[[list[Note], Container[int], Turn, Fail], Record]
-
-
 class Format(NamedTuple):
     """A compiled format.
 
@@ -70,11 +57,13 @@ class Format(NamedTuple):
         new_record: Makes a function that takes down what a line needs of an exchange that has
             ended. It is given the list to put notes in; the lengths of that list at which it calls
             `turn` first; and what it calls with an exception, for it raises none itself.
+        new_socket_records: The same for each event of a WebSocket that has a line.
         lines: Makes the lines of a batch, each with its line end.
         timed: Whether a note needs `Exchange.began`.
     """
 
     new_record: NewRecord
+    new_socket_records: Mapping[str, NewSocketRecord]
     lines: Callable[[Sequence[Note], Moment], bytes]
     timed: bool
 
@@ -85,7 +74,7 @@ FORMATS = {
     "combined": '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"',
 }
 
-# Each atom, as a piece of an f-string over _NOTED, _NAMES, `moment` and `pid`. Those of one letter
+# Each atom, as a piece of an f-string over NOTED, _NAMES, `moment` and `pid`. Those of one letter
 # mean what they mean to gunicorn (%(I)s: to Apache); ours are words.
 ATOMS = {
     "h": "{host}",
@@ -113,20 +102,10 @@ ATOMS = {
     "target": "{target}",
     "time": "{moment.daphne}",
     "iso": "{moment.iso}",
-}
-
-# What is noted of an exchange: no more than references.
-_NOTED = {
-    "client": "exchange.client",
-    "method": "request.method",
-    "raw_target": "request.target",
-    "version": "request.http_version",
-    "headers": "request.headers",
-    "status": "head.status",
-    "block": "head.block",
-    "sent": "exchange.sent",
-    "received": "exchange.received",
-    "seconds": "clock() - exchange.began",
+    "close_code": "{close_code}",
+    "closed_by": "{closed_by}",
+    "messages_in": "{messages_in}",
+    "messages_out": "{messages_out}",
 }
 
 # What is made of a whole batch at once.
@@ -161,6 +140,13 @@ JSON = {
     "user_agent": "{optional(fields.get(b'user-agent'))}",
     "pid": "{pid}",
 }
+# Those that stand behind them if it is the line of a WebSocket; "d" lets nothing but numbers in.
+JSON_OF_SOCKETS = {
+    "close_code": "{0:d}",
+    "closed_by": '"{1}"',
+    "messages_in": "{2:d}",
+    "messages_out": "{3:d}",
+}
 
 _ATOM = re.compile(r"%(?:(%)|\((?:\{([^{}]*)\}([ioe])|(\w+))\)s)?")
 _is_header = re.compile(r"[!#$%&'*+.^`|~0-9A-Za-z_-]+").fullmatch
@@ -172,7 +158,7 @@ def compile_format(text: str) -> Format:
     Raises:
         ConfigError: There is no such atom.
     """
-    source = _Source()
+    source = _Source(DAPHNES_EVENTS if text == "daphne" else EVENTS)
     if text == "json":
         source.add_json()
     else:
@@ -188,18 +174,19 @@ def compile_format(text: str) -> Format:
 class _Source:
     """The functions' source, while it is put together."""
 
-    def __init__(self) -> None:
+    def __init__(self, events: Mapping[str, Mapping[str, str]]) -> None:
+        self._events = events
         self._pieces: list[str] = []  # string literals of Python, joined by the compiler
         self._columns = _COLUMNS.copy()
         self._names = _NAMES.copy()
         self._environment: dict[str, Any] = {
             "clock": clock,
             "pid": os.getpid(),
-            "numbers": _Memo(str),
-            "peers": _Memo(_peer),
+            "numbers": Memo(str),
+            "peers": Memo(peer),
             "quoted_targets": quoted_targets,
-            "user_name": _user_name,
-            "values": _Memo(quoted),
+            "user_name": user_name,
+            "values": Memo(quoted),
         }
 
     def add_format(self, text: str) -> None:
@@ -232,7 +219,7 @@ class _Source:
         if kind == "i":
             self._names[name] = f"values[fields.get({field.lower().encode()!r}, b'-')]"
         else:
-            self._environment[f"find_{name}"] = _response_field(field)
+            self._environment[f"find_{name}"] = response_field(field)
             self._names[name] = f"find_{name}(block)"
         self._pieces.append(f'f"{{{name}}}"')
 
@@ -242,33 +229,29 @@ class _Source:
         def optional(value: bytes | None) -> str:
             return "null" if value is None else encode_basestring_ascii(value.decode("latin-1"))
 
-        self._environment |= {"text": encode_basestring_ascii, "optional": optional}
+        of_sockets = "".join(f', "{key}": {each}' for key, each in JSON_OF_SOCKETS.items())
+        self._environment |= {
+            "text": encode_basestring_ascii,
+            "optional": optional,
+            "of_sockets": of_sockets.format,
+        }
         del self._columns["target"]
         self._names = {"target": "raw_target.decode('latin-1')", **self._names}
         for key, piece in JSON.items():
             self._pieces += [repr(f'{", " if self._pieces else "{"}"{key}": '), f"f'''{piece}'''"]
-        self._pieces.append("'}'")
+        self._pieces += ["f'{of_sockets(*ending) if ending else \"\"}'", "'}'"]
 
     def compiled(self) -> Format:
         words, computed = self._needed()
-        noted = [name for name in _NOTED if name in words]
+        noted = [name for name in NOTED if name in words]
         columns = [name for name in self._columns if name in words]
-        note, rows = _tuple(noted), "notes"
+        note, rows = tuple_source(noted), "notes"
         if columns:
             note = f"({note}, {', '.join(columns)})"
             rows = f"zip(notes, {', '.join(f'all_{name}' for name in columns)})"
         source = [
-            "def new_record(notes, lengths, turn, fail):",
-            "    append = notes.append",
-            "    def record(exchange, head):",
-            "        try:",
-            "            if len(notes) in lengths:",
-            "                turn()",
-            "            request = exchange.request",
-            f"            append({_tuple([_NOTED[name] for name in noted])})",
-            "        except Exception as error:",
-            "            fail(error)",
-            "    return record",
+            *record_source("new_record", [NOTED[name] for name in noted]),
+            *self._socket_records(noted),
             "def lines(notes, moment):",
             *(f"    all_{name} = {self._column(name, noted)}" for name in columns),
             f"    made = [{' '.join(self._pieces)} '\\n'",
@@ -279,7 +262,17 @@ class _Source:
         ]
         environment = self._environment
         exec(compile("\n".join(source), "<access log format>", "exec"), environment)
-        return Format(environment["new_record"], environment["lines"], "seconds" in noted)
+        return Format(
+            environment["new_record"],
+            {event: environment[f"new_{event}"] for event in self._events},
+            environment["lines"],
+            "seconds" in noted,
+        )
+
+    def _socket_records(self, noted: list[str]) -> Iterator[str]:
+        for event, others in self._events.items():
+            values = [others.get(name, NOTED[name]) for name in noted]
+            yield from record_source(f"new_{event}", values, "head=None")
 
     def _needed(self) -> tuple[set[str], list[str]]:
         """The names that the pieces need, and those of them to be computed, in their order."""
@@ -297,76 +290,6 @@ class _Source:
         return f"{function}([note[{noted.index(source)}] for note in notes])"
 
 
-def _tuple(items: Sequence[str]) -> str:
-    return f"({''.join(f'{item}, ' for item in items)})"
-
-
 def _names_in(expression: str) -> tuple[str, ...]:
     """The names in an expression, and not the words in its strings, which may be anybody's."""
     return compile(expression, "<access log format>", "eval").co_names
-
-
-class _Memo(dict[Any, str]):
-    """What a function makes of its argument: the same things come again and again."""
-
-    _MOST = 1024  # entries
-    _LONGEST = 500  # characters
-
-    def __init__(self, make: Callable[[Any], str]) -> None:
-        super().__init__()
-        self._make = make
-
-    def __missing__(self, key: Any) -> str:
-        text = self._make(key)
-        if len(text) <= self._LONGEST:
-            if len(self) >= self._MOST:
-                self.clear()
-            self[key] = text
-        return text
-
-
-def _peer(client: Address | None) -> str:
-    return f"{client[0]}:{client[1]}" if client else "None"
-
-
-def _user_name(authorization: bytes) -> str:
-    """Whoever the client says it is (RFC 7617); no space in it, for it stands between spaces."""
-    scheme, _, credentials = authorization.partition(b" ")
-    if scheme.lower() != b"basic":
-        return "-"
-    try:
-        name = a2b_base64(credentials).partition(b":")[0]
-    except ValueError:
-        return "-"
-    return quoted(name).replace(" ", r"\x20") or "-"
-
-
-def _response_field(name: str) -> Callable[[bytes], str]:
-    """Looks a field up in the lines of a response head."""
-    search = re.compile(rb"\r\n%b: ([^\r]*)" % re.escape(name.encode()), re.IGNORECASE).search
-
-    def find(block: bytes) -> str:
-        match = search(block)
-        return quoted(match[1]) if match else "-"
-
-    return find
-
-
-def compile_exclusions(patterns: Sequence[str]) -> Callable[[bytes], bool] | None:
-    """One test for all patterns: paths, or globs of them, matched with the path of a target.
-
-    Raises:
-        ConfigError: A pattern that no path can match.
-    """
-    for pattern in patterns:
-        if not pattern.startswith(("/", "*", "?", "[")):
-            raise ConfigError(f"--access-log-exclude: {pattern!r} does not begin with a /")
-    if not patterns:
-        return None
-    alternatives = "|".join(fnmatch.translate(pattern) for pattern in patterns)
-    match = re.compile(alternatives.encode("ascii")).match
-
-    def is_excluded(target: bytes) -> bool:
-        return match(target.partition(b"?")[0]) is not None
-
-    return is_excluded

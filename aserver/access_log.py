@@ -18,13 +18,15 @@ from queue import SimpleQueue
 from time import time
 from typing import NamedTuple
 
-from .access_format import Exchange, Moment, Note, Record, compile_exclusions, compile_format
+from .access_exclusions import compile_exclusions
+from .access_format import Moment, compile_format
+from .access_notes import Exchange, Note, Noting, Record, SocketLog
 from .config import Log
 from .declarations import ConfigError
 from .escaping import printable
 from .log_outputs import Output, open_output
 from .logs import one_line, server_log
-from .types import Head
+from .seams import Head
 
 _FEW = 128  # notes that wait for the event loop's next round at the latest
 _SLICE = 1024  # notes at once: half a millisecond's
@@ -53,6 +55,7 @@ class AccessLog:
     Attributes:
         timed: Whether lines need to know when an exchange began.
         record: Logs one exchange, at its end; raises nothing.
+        sockets: The same for WebSockets.
 
     Raises:
         ConfigError: It cannot be opened, or the format or an exclusion cannot be understood.
@@ -63,13 +66,17 @@ class AccessLog:
     _QUIET = 60.0  # seconds between two complaints
 
     def __init__(self, log: Log, loop: AbstractEventLoop) -> None:
-        new_record, self._make_lines, self.timed = compile_format(log.access_log_format)
+        compiled = compile_format(log.access_log_format)
+        self.timed = compiled.timed
+        self._make_lines = compiled.lines
         is_excluded = compile_exclusions(log.access_log_exclude)
         self._output = _open(log.access_log or "-")
         self._loop = loop
         self._notes: list[Note] = []
-        self.record = _with_exclusions(
-            new_record(self._notes, {0, _FEW - 1}, self._turn, self._fail), is_excluded
+        noting: Noting = (self._notes, {0, _FEW - 1}, self._turn, self._fail)
+        self.record = _with_exclusions(compiled.new_record(*noting), is_excluded)
+        self.sockets = SocketLog(
+            compiled.new_socket_records, noting, is_excluded, timed=compiled.timed
         )
         self._moment = Moment(0)
         self._second = 0

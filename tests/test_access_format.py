@@ -6,6 +6,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,13 +16,14 @@ from hypothesis import strategies as st
 from aserver.access_format import (
     ATOMS,
     FORMATS,
+    JSON,
+    JSON_OF_SOCKETS,
     Format,
     Moment,
-    Note,
     clock,
-    compile_exclusions,
     compile_format,
 )
+from aserver.access_notes import Note
 from aserver.declarations import ConfigError
 from aserver.engines.fields import ResponseHead
 from aserver.types import Address, Headers, Request
@@ -52,6 +54,31 @@ class Exchange:
         self.began = clock() - seconds
 
 
+class SocketExchange(Exchange):
+    """One WebSocket that has come to its end."""
+
+    accepted = True
+    close_code = 1000
+    closed_by = "client"
+    messages_received = 3
+    messages_sent = 4
+
+
+class Answer:
+    """The response to a handshake."""
+
+    block = b"HTTP/1.1 101 Switching Protocols\r\nx-a: 1\r\n"
+    bodyless = True
+    content_length: int | None = None
+    flags = 0
+
+    def __init__(self, status: int) -> None:
+        self.status = status
+
+
+SWITCHED = Answer(101)
+
+
 @pytest.fixture(autouse=True)
 def _zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Half past five hours east of Greenwich."""
@@ -77,6 +104,15 @@ def notes_of(compiled: Format, *exchanges: Exchange, head: ResponseHead = HEAD) 
     for exchange in exchanges:
         record(exchange, head)
     return notes
+
+
+def socket_line(text: str, event: str = "ended", **options: Any) -> str:
+    """The line of a WebSocket that came to an end, or of another event in Daphne's format."""
+    compiled = compile_format(text)
+    notes: list[Note] = []
+    record = compiled.new_socket_records[event](notes, (), fail_if_called, fail_if_called)
+    record(SocketExchange(**options), None if event != "ended" else SWITCHED)
+    return compiled.lines(notes, Moment(NOON)).decode("ascii").removesuffix("\n")
 
 
 def fail_if_called(*args: object) -> None:
@@ -140,6 +176,10 @@ def test_common_and_combined() -> None:
         "target": "/path?a=b",
         "time": "20/Nov/2026:14:18:59",
         "iso": "2026-11-20T14:18:59+05:30",
+        "close_code": "-",
+        "closed_by": "-",
+        "messages_in": "-",
+        "messages_out": "-",
         "{User-Agent}i": AGENT.decode(),
         "{x-none}i": "-",
         "{content-type}o": "text/plain",
@@ -187,18 +227,6 @@ def test_a_batch_of_different_requests() -> None:
     assert compiled.lines([], Moment(NOON)) == b""
 
 
-def test_what_is_remembered_is_bounded() -> None:
-    compiled = compile_format("%(a)s")
-    for number in range(3000):
-        (note,) = notes_of(compiled, Exchange(fields=[(b"user-agent", b"a%d" % number)]))
-        assert compiled.lines([note], Moment(NOON)) == b"a%d\n" % number
-    (long,) = notes_of(compiled, Exchange(fields=[(b"user-agent", b"a" * 501)]))
-    assert compiled.lines([long], Moment(NOON)) == b"a" * 501 + b"\n"
-    memo = compiled.lines.__globals__["values"]
-    assert 0 < len(memo) <= 1024
-    assert max(map(len, memo.values())) <= 500
-
-
 def test_a_record_calls_at_certain_lengths_and_never_raises() -> None:
     notes: list[Note] = []
     turns: list[int] = []
@@ -244,24 +272,14 @@ def test_of_several_headers_with_one_name_the_last() -> None:
     assert line("%({a}i)s", fields=[(b"a", b"1"), (b"a", b"2")]) == "2"
 
 
+def test_a_user_is_a_field_without_spaces() -> None:
+    basic = b"Basic " + base64.b64encode(b"a b:secret")
+    assert line("%(u)s", fields=[(b"authorization", basic)]) == r"a\x20b"
+
+
 def test_a_field_of_the_response_is_not_found_in_another_ones_value() -> None:
     head = ResponseHead(200, ((b"a-b", b"b: 1"), (b"b", b'2"')), "GET")
     assert written("%({b}o)s %({a.b}o)s", Exchange(), head) == "2\\x22 -\n"
-
-
-@pytest.mark.parametrize(
-    ("authorization", "user"),
-    [
-        (b"Basic " + base64.b64encode(b"ada:secret"), "ada"),
-        (b"basic " + base64.b64encode(b'a b"\n\x1b:'), r"a\x20b\x22\x0a\x1b"),
-        (b"Basic " + base64.b64encode(b":secret"), "-"),
-        (b"Basic a", "-"),
-        (b"Basic", "-"),
-        (b"Bearer YTpi", "-"),
-    ],
-)
-def test_users(authorization: bytes, user: str) -> None:
-    assert line("%(u)s", fields=[(b"authorization", authorization)]) == user
 
 
 # JSON
@@ -299,6 +317,100 @@ def test_json_without_anything() -> None:
     assert json.loads(line("json", client=("192.0.2.1", None)))["port"] is None
 
 
+# WebSockets
+
+
+@pytest.mark.parametrize(
+    ("event", "word"),
+    [
+        ("connecting", "WSCONNECTING"),
+        ("connected", "WSCONNECT"),
+        ("rejected", "WSREJECT"),
+        ("disconnected", "WSDISCONNECT"),
+    ],
+)
+def test_daphnes_lines_of_websockets(event: str, word: str) -> None:
+    expected = f'192.0.2.7:54321 - - [20/Nov/2026:14:18:59] "{word} /path" - -'
+    assert socket_line("daphne", event) == expected
+    assert socket_line("daphne", event, client=None) == expected.replace("192.0.2.7:54321", "None")
+
+
+def test_common_and_combined_of_websockets() -> None:
+    common = '192.0.2.7 - - [20/Nov/2026:14:18:59 +0530] "GET /path?a=b HTTP/1.1" 101 13'
+    assert socket_line("common") == common
+    assert socket_line("common", sent=0) == f"{common[:-2]}-"
+    assert socket_line("combined") == f'{common} "http://a/b" "{AGENT.decode()}"'
+
+
+def test_only_the_name_has_daphnes_lines() -> None:
+    expected = '192.0.2.7:54321 - - [20/Nov/2026:14:18:59] "GET /path?a=b" 101 13'
+    assert socket_line(FORMATS["daphne"]) == expected
+    assert compile_format(FORMATS["daphne"]).new_socket_records.keys() == {"ended"}
+
+
+@pytest.mark.parametrize(
+    ("atom", "expected"),
+    [
+        ("r", "GET /path?a=b HTTP/1.1"),
+        ("s", "101"),
+        ("I", "5"),
+        ("B", "13"),
+        ("close_code", "1000"),
+        ("closed_by", "client"),
+        ("messages_in", "3"),
+        ("messages_out", "4"),
+        ("{x-a}o", "1"),
+    ],
+)
+def test_atoms_of_websockets(atom: str, expected: str) -> None:
+    assert socket_line(f"<%({atom})s>") == f"<{expected}>"
+
+
+def test_every_atom_and_the_duration_of_a_websocket() -> None:
+    for atom in ATOMS:
+        assert socket_line(f"%({atom})s")
+    assert re.fullmatch(r"3600\.\d{6}", socket_line("%(L)s", seconds=3600))
+
+
+def test_json_of_websockets() -> None:
+    text = socket_line("json", seconds=1.25)
+    assert list(json.loads(text)) == [*JSON, *JSON_OF_SOCKETS]
+    assert text.endswith(
+        f'"pid": {os.getpid()}, "close_code": 1000, "closed_by": "client", '
+        '"messages_in": 3, "messages_out": 4}'
+    )
+    found = json.loads(text)
+    assert [found[key] for key in ("status", "bytes_in", "bytes_out")] == [101, 5, 13]
+    assert 1.25 <= found["duration"] < 2
+
+
+@pytest.mark.parametrize("text", [*FORMATS, "json", "%(U)s %(closed_by)s"])
+def test_a_batch_of_both_keeps_its_order(text: str) -> None:
+    compiled = compile_format(text)
+    notes: list[Note] = []
+    noting = (notes, (), fail_if_called, fail_if_called)
+    record = compiled.new_record(*noting)
+    *_, record_socket = (new(*noting) for new in compiled.new_socket_records.values())
+    for number in range(3):
+        record(Exchange(b"/%d" % number, []), HEAD)
+        record_socket(SocketExchange(b"/%d/socket" % number, []), SWITCHED)
+    made = compiled.lines(notes, Moment(NOON)).decode("ascii")
+    assert re.findall(r"/\d(?:/socket)?(?=[ \"])", made) == [
+        *("/0", "/0/socket", "/1", "/1/socket", "/2", "/2/socket")
+    ]
+
+
+@pytest.mark.parametrize("text", [*FORMATS, "json", "%(r)s %(D)s", "%(closed_by)s %(close_code)s"])
+def test_a_response_pays_nothing_for_websockets(text: str) -> None:
+    """Nothing is looked up in an exchange or called that a response does not have."""
+    compiled = compile_format(text)
+    code = compiled.new_record([], (), fail_if_called, fail_if_called).__code__
+    assert set(code.co_names) <= {
+        *("len", "request", "client", "method", "target", "http_version", "headers"),
+        *("status", "sent", "received", "clock", "began", "Exception"),
+    }
+
+
 # Injection
 
 
@@ -316,6 +428,19 @@ def test_nothing_from_outside_ends_a_line_or_quotes(
     assert re.fullmatch(r"[ -~]*\n", text)
     assert json.loads(text)["user_agent"].encode("latin-1") == agent
     assert json.loads(text)["path"].encode("latin-1") == target.partition(b"?")[0]
+
+
+@given(st.binary())
+def test_no_path_of_a_websocket_ends_a_line_or_quotes(target: bytes) -> None:
+    for event in compile_format("daphne").new_socket_records:
+        made = socket_line("daphne", event, target=target)
+        assert re.fullmatch(r'\S+ - - \[\S+\] "WS[A-Z]+ [ !#-~]*" - -', made)
+        assert "?" not in made
+    assert re.fullmatch(
+        r'"GET [ !#-~]* HTTP/1.1" 1000', socket_line('"%(r)s" %(close_code)s', target=target)
+    )
+    found = json.loads(socket_line("json", target=target))
+    assert found["path"].encode("latin-1") == target.partition(b"?")[0]
 
 
 # Time
@@ -357,7 +482,9 @@ def test_an_unknown_atom_is_named(text: str, message: str) -> None:
         compile_format(text)
 
 
-@pytest.mark.parametrize("name", ["seconds", "received", "fields", "client", "field9", "moment"])
+@pytest.mark.parametrize(
+    "name", ["seconds", "received", "fields", "client", "field9", "moment", "ending"]
+)
 def test_a_header_may_be_named_as_something_of_ours(name: str) -> None:
     compiled = compile_format("%({" + name + "}i)s")
     assert not compiled.timed
@@ -379,37 +506,16 @@ def test_names_of_headers_are_no_code() -> None:
     assert line("%({" + name + "}o)s") == "-"
 
 
-# Exclusions
-
-
-@pytest.mark.parametrize(
-    ("patterns", "excluded", "logged"),
-    [
-        (["/health"], [b"/health", b"/health?a", b"/health?"], [b"/healthy", b"/", b"/a/health"]),
-        (["/health*"], [b"/health", b"/healthy/a?b"], [b"/Health"]),
-        (["*.css"], [b"/a/b.css", b"/b.css?v=1"], [b"/?a.css", b"/b.cssx"]),
-        (["/[ab]/?"], [b"/a/1", b"/b/2?c"], [b"/c/1", b"/a/", b"/a/12"]),
-        (["/a", "/b*c*d", "/e*f*g"], [b"/a", b"/b1c2d", b"/efg"], [b"/ab", b"/bc", b"/e"]),
-        (["*"], [b"*", b"/"], []),
-    ],
-)
-def test_exclusions(patterns: list[str], excluded: list[bytes], logged: list[bytes]) -> None:
-    is_excluded = compile_exclusions(patterns)
-    assert is_excluded is not None
-    assert all(is_excluded(target) for target in excluded)
-    assert not any(is_excluded(target) for target in logged)
-
-
-def test_no_exclusions_are_no_test() -> None:
-    assert compile_exclusions(()) is None
-
-
-def test_a_pattern_that_no_path_can_match() -> None:
-    with pytest.raises(ConfigError, match="--access-log-exclude: 'health' does not begin with a /"):
-        compile_exclusions(["/", "health"])
-
-
 @pytest.mark.parametrize("text", ["combind", "JSON", ""])
 def test_formats_without_atoms_are_mistakes(text: str) -> None:
     with pytest.raises(ConfigError, match="is none of daphne, common, combined, json"):
         compile_format(text)
+
+
+# The reference
+
+
+def test_the_examples_of_json_have_its_keys() -> None:
+    page = Path(__file__).parent.parent / "docs" / "reference" / "access-log.md"
+    found = re.findall(r"^    ({.*})$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert [list(json.loads(each)) for each in found] == [[*JSON], [*JSON, *JSON_OF_SOCKETS]]

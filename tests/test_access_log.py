@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import re
 import signal
@@ -15,13 +16,15 @@ from typing import Any
 import pytest
 
 from aserver import access_log
-from aserver.access_format import Moment, Note, clock
+from aserver.access_format import Moment, clock
 from aserver.access_log import AccessLog, check_access_log, pieces
+from aserver.access_notes import Note
 from aserver.config import Config
 from aserver.declarations import ConfigError
 from aserver.engines.fields import ResponseHead
 from aserver.types import Address, Request
 from tests.processes import Process
+from tests.test_access_format import SWITCHED, Answer
 
 LINE = re.compile(r'\S+ - - \[(\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d)\] "(.+)" \d+ (?:\d+|-)')
 HEAD = ResponseHead(200, (), "GET")
@@ -138,6 +141,148 @@ def test_the_time_is_that_of_the_batch(
     matches = [LINE.fullmatch(line) for line in lines_of(path)]
     times = ["20/Nov/2026:12:00:00", "20/Nov/2026:12:00:00", "20/Nov/2026:12:00:01"]
     assert [match and match[1] for match in matches] == times
+
+
+# WebSockets
+
+
+class SocketExchange(Exchange):
+    """One WebSocket."""
+
+    def __init__(self, target: bytes = b"/ws", closed_by: str = "client") -> None:
+        super().__init__(target)
+        self.accepted = True
+        self.close_code = 1000
+        self.closed_by = closed_by
+        self.messages_received = 2
+        self.messages_sent = 3
+
+
+def requests_of(path: Path) -> list[str]:
+    """What the lines of Daphne's format have between the quotes."""
+    matches = [
+        re.fullmatch(r'127\.0\.0\.1:54321 - - \[.+\] "(.+)" - -', line) for line in lines_of(path)
+    ]
+    return [match[1] if match else "?" for match in matches]
+
+
+def test_eight_websockets_at_once(tmp_path: Path, loop: Loop) -> None:
+    path = tmp_path / "access.log"
+    log = open_log(path, loop)
+    exchanges = [SocketExchange(b"/ws/%d?a=b" % number) for number in range(8)]
+    for exchange in exchanges:
+        log.sockets.connecting(exchange)
+    for exchange in exchanges[:6]:
+        log.sockets.connected(exchange)
+    for exchange in exchanges:
+        exchange.accepted = exchange in exchanges[:6]
+        exchange.closed_by = "application"
+        log.sockets.record(exchange, Answer(101 if exchange.accepted else 403))
+    assert path.read_text() == "", "nothing is written where something happens"
+    log.close()
+    requests = requests_of(path)
+    for number in range(8):
+        middle = "WSCONNECT" if number < 6 else "WSREJECT"
+        assert [each.split()[0] for each in requests if each.endswith(f" /ws/{number}")] == [
+            *("WSCONNECTING", middle, "WSDISCONNECT")
+        ]
+    assert len(requests) == 24
+
+
+def test_requests_and_websockets_in_their_order(tmp_path: Path, loop: Loop) -> None:
+    path = tmp_path / "access.log"
+    log = open_log(path, loop, access_log_format="%(U)s %(s)s %(closed_by)s")
+    write(log, target=b"/before")
+    log.sockets.record(SocketExchange(), SWITCHED)
+    write(log, target=b"/behind")
+    log.close()
+    assert lines_of(path) == ["/before 200 -", "/ws 101 client", "/behind 200 -"]
+
+
+def test_notes_of_websockets_are_notes_like_others(tmp_path: Path, loop: Loop) -> None:
+    log = open_log(tmp_path / "access.log", loop)
+    for _ in range(100):
+        log.sockets.record(SocketExchange(), SWITCHED)
+        write(log)
+    assert [delay for delay, _ in loop.timers] == [0.1]
+    turn(loop)
+    assert not log._notes, "lines are made of the first few soon"
+    log.close()
+    assert len(lines_of(tmp_path / "access.log")) == 200
+
+
+def test_a_websockets_lines_have_the_times_of_their_events(
+    tmp_path: Path, loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "access.log"
+    log = open_log(path, loop)
+    noon = time.mktime((2026, 11, 20, 12, 0, 0, 0, 0, -1))
+    exchange = SocketExchange()
+    events: list[tuple[float, Callable[[], None]]] = [
+        (noon, lambda: log.sockets.connecting(exchange)),
+        (noon + 1, lambda: log.sockets.connected(exchange)),
+        (noon + 3600, lambda: log.sockets.record(exchange, SWITCHED)),
+    ]
+    for now, event in events:
+        monkeypatch.setattr(access_log, "time", lambda now=now: now)
+        event()
+        log._on_time()
+    log.close()
+    times = re.findall(r"\[20/Nov/2026:(.+)\]", path.read_text())
+    assert times == ["12:00:00", "12:00:01", "13:00:00"]
+
+
+def test_excluded_websockets(tmp_path: Path, loop: Loop) -> None:
+    path = tmp_path / "access.log"
+    log = open_log(path, loop, access_log_exclude=["/ws/*"])
+    for target in (b"/ws/1?a", b"/ws"):
+        exchange = SocketExchange(target)
+        log.sockets.connecting(exchange)
+        log.sockets.connected(exchange)
+        log.sockets.record(exchange, SWITCHED)
+    log.close()
+    assert requests_of(path) == ["WSCONNECTING /ws", "WSCONNECT /ws", "WSDISCONNECT /ws"]
+
+
+@pytest.mark.parametrize("text", ["daphne", "common", "json"])
+def test_no_websocket_forges_a_line(text: str, tmp_path: Path, loop: Loop) -> None:
+    path = tmp_path / "access.log"
+    log = open_log(path, loop, access_log_format=text)
+    exchange = SocketExchange(b'/"\n\x1b[2J\xff" 200 1')
+    log.sockets.connecting(exchange)
+    log.sockets.record(exchange, SWITCHED)
+    log.close()
+    data = path.read_bytes()
+    assert data.count(b"\n") == (2 if text == "daphne" else 1)
+    assert re.fullmatch(rb"[\n -~]+", data)
+    if text == "json":
+        assert json.loads(data)["path"] == '/"\n\x1b[2J\xff" 200 1'
+    else:
+        assert rb"/%22\x0a\x1b[2J\xff%22 200 1" in data
+
+
+def test_a_websocket_with_broken_values_costs_one_line(
+    tmp_path: Path, loop: Loop, said: Said
+) -> None:
+    path = tmp_path / "access.log"
+    log = open_log(path, loop, access_log_format="json")
+    broken, incomplete = SocketExchange(b"/broken"), SocketExchange(b"/incomplete")
+    broken.close_code = None  # type: ignore[assignment]
+    del incomplete.closed_by
+    for exchange in (SocketExchange(b"/before"), broken, SocketExchange(b"/behind")):
+        log.sockets.record(exchange, SWITCHED)
+    turn(loop)
+    log.close()
+    assert [json.loads(line)["path"] for line in lines_of(path)] == ["/before", "/behind"]
+    log = open_log(path, loop, access_log_format="json")
+    log.sockets.record(incomplete, SWITCHED)
+    log.close()
+    assert said() == [
+        "The access log lost 1 lines: TypeError: unsupported format string passed to "
+        "NoneType.__format__",
+        "The access log lost 1 lines: AttributeError: 'SocketExchange' object has no attribute "
+        "'closed_by'",
+    ]
 
 
 # Batches
