@@ -1,19 +1,19 @@
 """The configuration: one frozen tree of values, and the only place where an option is declared.
 
 The command line, the `ASERVER_*` environment, the TOML file and the reference table in the
-documentation are all generated from the fields below (see `aserver.options`). Nothing here does IO,
-sets up logging or imports an application.
+documentation are all generated from the fields below and in `aserver.limit_options` (see
+`aserver.options`). Nothing here does IO, sets up logging or imports an application.
 """
 
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 from .declarations import ConfigError, Declaration, option
+from .limit_options import Limits as Limits
+from .limit_options import WebSocket as WebSocket
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8000
-
-_SIZE_MAX = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -102,150 +102,6 @@ class Http:
 
 
 @dataclass(frozen=True)
-class Limits:
-    """Deadlines and sizes; 0 switches one off, except for `graceful_timeout`: no time at all."""
-
-    first_byte_timeout: float = option(
-        15.0,
-        "--first-byte-timeout",
-        minimum=0,
-        unit="seconds",
-        help="Time for a new connection to send something.",
-    )
-    header_timeout: float = option(
-        15.0,
-        "--header-timeout",
-        minimum=0,
-        unit="seconds",
-        help="Time for a request's head to arrive, from its first byte on.",
-    )
-    body_timeout: float = option(
-        20.0,
-        "--body-timeout",
-        minimum=0,
-        unit="seconds",
-        help="How long a request body may arrive slower than at --min-body-rate.",
-    )
-    min_body_rate: int = option(
-        256,
-        "--min-body-rate",
-        minimum=0,
-        unit="bytes per second",
-        help="How fast a request body must arrive, on the average of each --body-timeout.",
-    )
-    keep_alive: float = option(
-        75.0,
-        "--keep-alive",
-        minimum=0,
-        unit="seconds",
-        help="How long an idle connection is kept; longer than the proxy in front keeps its own.",
-    )
-    write_timeout: float = option(
-        60.0,
-        "--write-timeout",
-        minimum=0,
-        unit="seconds",
-        help="How long a client may go without reading anything of its response.",
-    )
-    http_timeout: float = option(
-        0.0,
-        "-t",
-        "--http-timeout",
-        minimum=0,
-        unit="seconds",
-        help="Time for the application to begin its response, else 503; 0 is no limit.",
-    )
-    application_close_timeout: float = option(
-        10.0,
-        "--application-close-timeout",
-        minimum=0,
-        unit="seconds",
-        help="How long the application may go on after its client left before it is cancelled.",
-    )
-    graceful_timeout: float = option(
-        30.0,
-        "--graceful-timeout",
-        minimum=0,
-        unit="seconds",
-        help="How long a stopping server waits for requests in progress before it cancels them.",
-    )
-    max_request_line: int = option(
-        8192,
-        "--max-request-line",
-        minimum=0,
-        unit="bytes",
-        help="Longest request line: method, target and version. Longer: 414.",
-    )
-    max_header_size: int = option(
-        16_384,
-        "--max-header-size",
-        minimum=0,
-        unit="bytes",
-        help="Largest single header, name and value. Larger: 431.",
-    )
-    max_header_count: int = option(
-        100,
-        "--max-header-count",
-        minimum=0,
-        unit="headers",
-        help="Most headers of a request. More: 431.",
-    )
-    max_headers_size: int = option(
-        65_536,
-        "--max-headers-size",
-        minimum=0,
-        unit="bytes",
-        help="All headers of a request together. Larger: 431.",
-    )
-    max_body_size: int = option(
-        5 * 2**30,
-        "--max-body-size",
-        minimum=0,
-        maximum=_SIZE_MAX,
-        unit="bytes",
-        help="Largest request body. Larger: 413.",
-    )
-    read_buffer: int = option(
-        65_536,
-        "--read-buffer",
-        minimum=1,
-        unit="bytes",
-        help="Request body, or pipelined requests, that wait for the application; "
-        "above, nothing more is read from the client.",
-    )
-    write_buffer: int = option(
-        65_536,
-        "--write-buffer",
-        minimum=1,
-        unit="bytes",
-        help="Response that waits for the client; above, the application's send() waits.",
-    )
-    max_connections: int | None = option(
-        None,
-        "--max-connections",
-        minimum=0,
-        unit="connections",
-        help="Most connections at a time; further ones wait in the kernel's accept queue. "
-        "Default: as many as the limit of open files allows.",
-    )
-    max_connections_per_client: int = option(
-        0,
-        "--max-connections-per-client",
-        minimum=0,
-        unit="connections",
-        help="Most connections of one client address; further ones are closed. 0 is no limit.",
-    )
-    max_concurrency: int = option(
-        0,
-        "--max-concurrency",
-        minimum=0,
-        unit="requests",
-        help="Most requests at work in the application at a time; further ones get a 503. "
-        "0 is no limit.",
-    )
-
-
-@dataclass(frozen=True)
 class Log:
     """What is written, and where."""
 
@@ -325,6 +181,7 @@ class Config:
     bind: Bind = field(default_factory=Bind)
     http: Http = field(default_factory=Http)
     limits: Limits = field(default_factory=Limits)
+    websocket: WebSocket = field(default_factory=WebSocket)
     log: Log = field(default_factory=Log)
     process: Process = field(default_factory=Process)
 
@@ -332,6 +189,7 @@ class Config:
         "bind": Bind,
         "http": Http,
         "limits": Limits,
+        "websocket": WebSocket,
         "log": Log,
         "process": Process,
     }

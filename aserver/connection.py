@@ -13,6 +13,7 @@ from typing import cast
 
 from .context import Context
 from .engines.h1 import H1
+from .engines.ws_handshake import Handshake
 from .escaping import peer_name, printable
 from .http_cycle import HttpCycle
 from .limits import (
@@ -29,7 +30,8 @@ from .limits import (
     Phase,
 )
 from .logs import peer_log
-from .scope import Facts, http_scope
+from .scope import Facts, http_scope, websocket_scope
+from .seams import Engine, HttpEngine, Receiver
 from .sendfile import FileSender
 from .socket_facts import (
     Ending,
@@ -39,7 +41,8 @@ from .socket_facts import (
     has_unread_bytes,
     reset_on_close,
 )
-from .types import Engine, ProtocolError, Receiver, Request
+from .types import ProtocolError, Request
+from .ws_cycle import WebSocketCycle, is_handshake
 
 # The writelines() of asyncio's own transports takes any amount and never asks to pause in Python
 # 3.12.0 to 3.12.8 and 3.13.0 to 3.13.1 (CVE-2024-12254).
@@ -159,10 +162,12 @@ class Connection(asyncio.Protocol):
                 self.resume_writing()
         return sent
 
-    def on_request(self, engine: Engine, request: Request) -> Receiver:
+    def on_request(self, engine: HttpEngine, request: Request) -> Receiver:
         context = self._context
         if len(context.cycles) >= context.max_concurrency:
             raise context.too_busy()
+        if request.upgrade and context.new_frames is not None and is_handshake(request):
+            return self._on_handshake(engine, request)
         if request.content_length == 0:
             self.phase = ACTIVE
             self.deadline = inf
@@ -170,6 +175,24 @@ class Connection(asyncio.Protocol):
             self._enter(RECEIVING)
         scope = http_scope(request, self._facts, context.state)
         return HttpCycle(context, engine, request, scope, self._facts.client)
+
+    def _on_handshake(self, engine: HttpEngine, request: Request) -> Receiver:
+        context, facts = self._context, self._facts
+        handshake = Handshake(request)
+        self.phase = ACTIVE
+        self.deadline = inf
+        scope = websocket_scope(request, facts, context.state, handshake.subprotocols)
+        return WebSocketCycle(context, engine, request, scope, facts.client, handshake)
+
+    def on_upgraded(self, engine: Engine) -> None:
+        self._engine = engine
+        if self.phase is not WRITING:  # else it is about what came before
+            self.phase = ACTIVE
+            self.deadline = inf
+
+    def shows_life(self) -> bool:
+        before, self._unsent = self._unsent, self._count_unsent()
+        return has_unread_bytes(self._transport) or 0 < self._unsent < before
 
     def on_refused(self, engine: Engine, error: ProtocolError) -> None:
         if error.status != 503:  # that is not the peer's fault, and is logged as ours

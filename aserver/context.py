@@ -10,11 +10,14 @@ from typing import Any
 
 from .access_log import AccessLog
 from .admission import Admission
-from .config import Config, Limits
-from .limits import Clock, RequestLimits, or_unlimited, phase_seconds
+from .config import Config, Limits, WebSocket
+from .engines.ws import NewFrames
+from .engines.ws_deflate import DeflateLimits
+from .limits import Clock, RequestLimits, SocketLimits, or_unlimited, phase_seconds
 from .logs import server_log
+from .seams import Connected, Expiring, Parser, Running
 from .throttle import Throttle
-from .types import ASGIApplication, Connected, Parser, ProtocolError, Running
+from .types import ASGIApplication, ProtocolError
 
 NewTask = Callable[..., asyncio.Task[None]]
 
@@ -30,6 +33,7 @@ class Context:
     Args:
         task_context: The context variables that every request starts with a copy of: those of the
         lifespan.
+        new_frames: Makes the frame engine of a WebSocket; None: there are no WebSockets here.
         tick: How often `tick` is called, in seconds.
     """
 
@@ -44,11 +48,13 @@ class Context:
         "cycles",
         "date_line",
         "default_lines",
+        "deflate",
         "draining",
         "has_signals",
         "last_lines",
         "loop",
         "max_concurrency",
+        "new_frames",
         "new_task",
         "now",
         "parser",
@@ -58,6 +64,8 @@ class Context:
         "root_path",
         "seconds",
         "server_line",
+        "socket_limits",
+        "sockets",
         "state",
         "task_context",
         "throttle",
@@ -71,6 +79,7 @@ class Context:
         loop: asyncio.AbstractEventLoop,
         parser: Parser,
         task_context: TaskContext,
+        new_frames: NewFrames | None = None,
         *,
         wall: float,
         tick: float = TICK,
@@ -82,16 +91,18 @@ class Context:
         self.new_task: NewTask = _ask_loop if loop.get_task_factory() else asyncio.Task
         self.parser = parser
         self.task_context = task_context
+        self.new_frames = new_frames
         self.state: dict[str, Any] | None = None  # the lifespan's, if the application has one
         self.access_log: AccessLog | None = None
         self.throttle = Throttle()
         self.has_signals = False  # Ctrl-C is a signal handler's of ours, never an exception
         self.connections: set[Connected] = set()
         self.cycles: set[Running] = set()
+        self.sockets: set[Expiring] = set()  # the deadlines of open WebSockets
         self.draining = False  # the server is stopping: whoever is here gets what it asked for
         self.quiet: asyncio.Future[None] | None = None  # set by `settled`
         self.admission = Admission(config.limits, self.connections, self.throttle)
-        self._flatten(config.limits)
+        self._flatten(config.limits, config.websocket)
         self._clock = Clock(wall, tick)
         self.now = 0.0
         self.root_path = config.http.root_path
@@ -100,8 +111,14 @@ class Context:
         self.date_line = self.default_lines = self.last_lines = b""
         self.set_date(time())
 
-    def _flatten(self, limits: Limits) -> None:
+    def _flatten(self, limits: Limits, websocket: WebSocket) -> None:
         self.request_limits = RequestLimits.of(limits)
+        self.socket_limits = SocketLimits.of(websocket, limits)
+        self.deflate: DeflateLimits | None = None
+        if websocket.websocket_compression:
+            self.deflate = DeflateLimits(
+                websocket.websocket_window_bits, websocket.websocket_compression_threshold
+            )
         self.max_concurrency = or_unlimited(limits.max_concurrency)
         self.write_buffer = limits.write_buffer
         self.response_seconds = or_unlimited(limits.http_timeout)

@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from .types import AppError, Engine, Message, Receiver
+from .seams import HttpEngine, Receiver
+from .types import AppError, Message
 
 # What is read at once. A file that is not larger becomes a body in memory, and one write together
 # with its head; that is cheaper than to write the head, wait for it, and call sendfile.
@@ -37,7 +38,7 @@ class FilePart:
         self.offset = offset
         self.count = count
 
-    def hand_on(self, engine: Engine, cycle: Receiver) -> tuple[int, bool]:
+    def hand_on(self, engine: HttpEngine, cycle: Receiver) -> tuple[int, bool]:
         """Give the engine the next piece; returns how long it was, and whether there is room."""
         if self._by_kernel:
             taken = engine.send_file(cycle, self.fd, self.offset, self.count)

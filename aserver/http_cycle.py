@@ -13,7 +13,7 @@ from .escaping import printable, request_name
 from .http_exchange import HttpExchange
 from .http_states import AWAITED, COMPLETE, DISCONNECTED, HELD, HUNG_UP, LAST
 from .logs import app_log, one_line
-from .types import ClientDisconnected
+from .types import ClientDisconnected, Headers
 
 # A server-made answer ends the connection: the application's state is unknown (ASGI, "Error
 # Handling").
@@ -25,6 +25,9 @@ class HttpCycle(HttpExchange):
 
     __slots__ = ("__weakref__", "_task")
 
+    _name = "aserver.http"  # of the task
+    _late = "did not respond in time (--http-timeout)"
+
     _task: asyncio.Task[None] | None
 
     def start(self) -> None:
@@ -32,14 +35,13 @@ class HttpCycle(HttpExchange):
         context = self._context
         context.cycles.add(self)
         self.deadline = context.now + context.response_seconds
-        log = context.access_log
-        if log is not None and log.timed:
+        if self._log is not None and self._log.timed:
             self.began = clock()
         self._task = None  # an eager one has run when it is made
         self._task = context.new_task(
             self._run(),
             loop=context.loop,
-            name="aserver.http",
+            name=self._name,
             context=context.task_context.copy(),
         )
 
@@ -122,12 +124,16 @@ class HttpCycle(HttpExchange):
         It comes before what is logged of it: that may fail, too.
         """
         if self.sending is AWAITED or self.sending is HELD:
-            self.head = response_head(status, _PLAIN_CLOSE, self.request.method)
-            self.trailers = None
-            self.sending = HELD
-            self.send_body(reason_phrase(status).encode("ascii"), False)
+            self._answer(status, _PLAIN_CLOSE, reason_phrase(status).encode("ascii"))
         elif self.sending is not COMPLETE and self.sending is not DISCONNECTED:
             self.break_off()
+
+    def _answer(self, status: int, headers: Headers, body: bytes) -> None:
+        """A response of the server's own."""
+        self.head = response_head(status, headers, self.request.method)
+        self.trailers = None
+        self.sending = HELD
+        self.send_body(body, False)
 
     def _abandon(self) -> None:
         """The application heard that its client hung up, and gave up: there is nobody to answer."""
@@ -153,9 +159,7 @@ class HttpCycle(HttpExchange):
             self._give_up(503)
             self.deadline = self._context.now + self._context.close_seconds
             self._context.throttle.warning(
-                app_log,
-                "%s: the application did not respond in time (--http-timeout), answered 503",
-                self._title,
+                app_log, "%s: the application " + self._late + ", answered 503", self._title
             )
 
     @property

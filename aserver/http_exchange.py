@@ -9,7 +9,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from math import inf
-from typing import NoReturn
+from typing import Any, NoReturn, Protocol
 
 from .context import Context
 from .engines.fields import ResponseHead, response_head
@@ -29,11 +29,22 @@ from .http_states import (
     STREAMING,
     TRAILERS,
 )
-from .types import Address, AppError, ClientDisconnected, Engine, Message, Request, Scope
+from .seams import HttpEngine
+from .types import Address, AppError, ClientDisconnected, Message, Request, Scope
 from .waiting import Waiters, wait, woken
 
 # How long a `send()` to a client that left waits for the application's own listener to act.
 _TELL_SECONDS = 0.05
+
+
+class ExchangeLog(Protocol):
+    """The access log of one kind of exchange; see `aserver.access_log`."""
+
+    @property
+    def timed(self) -> bool: ...
+
+    @property
+    def record(self) -> Callable[[Any, Any], None]: ...
 
 
 class HttpExchange(ABC):
@@ -42,6 +53,7 @@ class HttpExchange(ABC):
     __slots__ = (
         "_body",
         "_context",
+        "_log",
         "_readers",
         "_receiving",
         "_told_readers",
@@ -72,12 +84,13 @@ class HttpExchange(ABC):
     def __init__(
         self,
         context: Context,
-        engine: Engine,
+        engine: HttpEngine,
         request: Request,
         scope: Scope,
         client: Address | None,
     ) -> None:
         self._context = context
+        self._log: ExchangeLog | None = context.access_log
         self.engine = engine
         self.request = request
         self.scope = scope
@@ -135,9 +148,8 @@ class HttpExchange(ABC):
         self._told_readers = bool(self._readers)
         self._readers = woken(self._readers)
         self._writers = woken(self._writers)
-        log = self._context.access_log
-        if log is not None and begun:
-            log.record(self, self.head)
+        if self._log is not None and begun:
+            self._log.record(self, self.head)
 
     def hung_up(self) -> None:
         """The client sends no more and may be gone: say so, but it can be answered still."""
@@ -307,9 +319,8 @@ class HttpExchange(ABC):
             self._readers = woken(self._readers)
             self._writers = woken(self._writers)
         last(self, *arguments)
-        log = self._context.access_log
-        if log is not None:
-            log.record(self, self.head)
+        if self._log is not None:
+            self._log.record(self, self.head)
 
     def _take_trailers(self, message: Message) -> None:
         """Collect trailers. Those that cannot be sent are thrown away, behind the response."""

@@ -25,6 +25,8 @@ class Sending(Enum):
     FILE = "a file is being sent"
     TRAILERS = "the body is complete, its trailers are not"
     COMPLETE = "the response is complete"
+    UPGRADED = "the WebSocket is open"
+    CLOSING = "the application has closed the WebSocket"
     DISCONNECTED = "the client is gone"
 
 
@@ -41,4 +43,6 @@ STREAMING = Sending.STREAMING
 FILE = Sending.FILE
 TRAILERS = Sending.TRAILERS
 COMPLETE = Sending.COMPLETE
+UPGRADED = Sending.UPGRADED
+CLOSING = Sending.CLOSING
 DISCONNECTED = Sending.DISCONNECTED

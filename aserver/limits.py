@@ -10,9 +10,9 @@ from enum import IntEnum
 from math import inf
 from typing import NamedTuple
 
-from .config import Limits
+from .config import Limits, WebSocket
 from .logs import server_log
-from .types import Expiring
+from .seams import Expiring
 
 
 class Phase(IntEnum):
@@ -49,8 +49,8 @@ _RETRY_SECONDS = 60.0
 
 
 def or_unlimited(value: float) -> float:
-    """0 means "no limit" in options; here that is infinity."""
-    return value or inf
+    """0, or less, means "no limit" in options; here that is infinity."""
+    return value if value > 0 else inf
 
 
 class RequestLimits(NamedTuple):
@@ -75,6 +75,49 @@ class RequestLimits(NamedTuple):
             or_unlimited(limits.max_headers_size),
             or_unlimited(limits.max_body_size),
             limits.read_buffer,
+        )
+
+
+class MessageLimits(NamedTuple):
+    """What a WebSocket message may be like: sizes in bytes, and a count."""
+
+    message: float
+    frame: float
+    fragments: float
+
+
+class SocketLimits(NamedTuple):
+    """What a WebSocket may take: numbers, bytes, and seconds."""
+
+    messages: MessageLimits
+    # Messages that wait for the application, and their bytes: above, reading is paused; below
+    # half, it goes on.
+    queue: int
+    buffer: int
+    connect_seconds: float
+    close_seconds: float
+    idle_seconds: float
+    age_seconds: float
+    ping_seconds: float
+    pong_seconds: float
+
+    @classmethod
+    def of(cls, websocket: WebSocket, limits: Limits) -> "SocketLimits":
+        """From the configuration."""
+        return cls(
+            MessageLimits(
+                or_unlimited(websocket.websocket_max_message_size),
+                or_unlimited(websocket.websocket_max_frame_size),
+                or_unlimited(websocket.websocket_max_fragments),
+            ),
+            websocket.websocket_queue,
+            limits.read_buffer,
+            or_unlimited(websocket.websocket_connect_timeout),
+            or_unlimited(websocket.websocket_close_timeout),
+            or_unlimited(websocket.websocket_idle_timeout),
+            or_unlimited(websocket.websocket_timeout),
+            or_unlimited(websocket.ping_interval),
+            or_unlimited(websocket.ping_timeout),
         )
 
 

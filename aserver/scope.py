@@ -1,5 +1,6 @@
 """From a parsed request and the facts of its connection to the scope that the application gets."""
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from .types import Address, Request
@@ -62,4 +63,17 @@ def http_scope(request: Request, facts: Facts, state: dict[str, Any] | None) -> 
     }
     if state is not None:
         scope["state"] = state.copy()
+    return scope
+
+
+def websocket_scope(
+    request: Request, facts: Facts, state: dict[str, Any] | None, subprotocols: Iterable[str]
+) -> dict[str, Any]:
+    """The scope of a WebSocket (the same, "Websocket Connection Scope"): its handshake's."""
+    scope = http_scope(request, facts, state)
+    del scope["method"]
+    scope["type"] = "websocket"
+    scope["scheme"] = "wss" if facts.scheme == "https" else "ws"
+    scope["subprotocols"] = list(subprotocols)
+    scope["extensions"] = {"websocket.http.response": {}}
     return scope

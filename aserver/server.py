@@ -20,12 +20,15 @@ from .config import Config
 from .connection import Connection
 from .context import TICK, Context
 from .declarations import ConfigError
+from .engines.ws import NewFrames
+from .engines.ws_deflate import Deflate
 from .lifespan import Lifespan
 from .limits import sweep
 from .listener import Listener
 from .logs import enable_loggers, server_log
+from .seams import Frames, Parser
 from .sockets import open_listeners
-from .types import ASGIApplication, Parser
+from .types import ASGIApplication
 
 # Once there is no listener: for the first request of those who have just connected.
 _FIRST_REQUEST_SECONDS = 0.5
@@ -129,7 +132,8 @@ class Server:
     def _new_context(self, app: ASGIApplication, parser: Parser) -> Context:
         assert self._loop is not None
         config, loop = self.config, self._loop
-        context = Context(app, config, loop, parser, copy_context(), wall=loop.time())
+        frames = choose_frames(config.websocket.ws)
+        context = Context(app, config, loop, parser, copy_context(), frames, wall=loop.time())
         if config.log.access_log:
             context.access_log = AccessLog(config.log, loop)
         context.has_signals = self.has_signals
@@ -167,6 +171,7 @@ class Server:
         context.advance(loop.time())
         sweep(context.now, context.connections)
         sweep(context.now, context.cycles)
+        sweep(context.now, context.sockets)
         if self._acceptor is not None:
             self._acceptor.refresh()
 
@@ -347,3 +352,14 @@ def choose_parser(name: str) -> Parser:
     from .engines.h1_h11 import parse
 
     return parse
+
+
+def choose_frames(name: str) -> NewFrames | None:
+    """What makes the WebSocket frame engine by its name in `--ws`; None for "none"."""
+    return None if name == "none" else _wsproto_frames
+
+
+def _wsproto_frames(deflate: Deflate | None, most: float) -> Frames:
+    from .engines.ws_wsproto import WsprotoFrames  # 20 ms, for those who have WebSockets
+
+    return WsprotoFrames(deflate, most)

@@ -1,11 +1,10 @@
-"""The vocabulary of the project: ASGI types, the seams between the layers, and the errors.
+"""The vocabulary of the project: ASGI's types, a request, and the errors.
 
-Everything may import this module; it imports nothing of ours. The seams are `Protocol` classes, so
-that each layer is tested against a fake of the next.
+Everything may import this module; it imports nothing of ours.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -16,6 +15,7 @@ ASGIApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
 Field = tuple[bytes, bytes]
 Headers = list[Field]
 Address = tuple[str, int | None]
+HeaderPairs = Iterable[Sequence[bytes]]
 
 
 class ProtocolError(Exception):
@@ -29,6 +29,20 @@ class ProtocolError(Exception):
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(status, reason)
         self.status = status
+        self.reason = reason
+
+
+class WebSocketError(Exception):
+    """The peer broke the WebSocket protocol or a limit.
+
+    Args:
+        code: The close code that tells the peer what kind of mistake it was (RFC 6455 section 7.4).
+        reason: One sentence that a person understands, for the close frame and the log.
+    """
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(code, reason)
+        self.code = code
         self.reason = reason
 
 
@@ -70,7 +84,8 @@ class Request:
     `target` is a path with a query, or `*`, as received and ASCII (of an absolute URL, what follows
     its authority: RFC 9112 section 3.2.2). `headers` have lower-case names, in the order received.
     `content_length` is None for a body of unknown length; a request without a body has 0.
-    `accepts_trailers` says that the client wants those of the response.
+    `accepts_trailers` says that the client wants those of the response. `upgrade` is what it would
+    rather speak than HTTP, in lower case, if it asks for that.
     """
 
     __slots__ = (
@@ -109,215 +124,3 @@ class Request:
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.target!r} HTTP/{self.http_version}>"
-
-
-class Head(Protocol):
-    """A checked response head: `aserver.engines.fields.ResponseHead`."""
-
-    status: int
-    block: bytes
-    bodyless: bool
-    content_length: int | None
-    flags: int
-
-
-class Receiver(Protocol):
-    """A cycle, seen from an engine: it takes what the peer sends for one request."""
-
-    def start(self) -> None:
-        """It is this request's turn: run the application."""
-
-    def feed(self, data: bytes) -> None:
-        """Take a piece of the request body. Never blocks; credit goes back by `Engine.consumed`."""
-
-    def feed_eof(self) -> None:
-        """The request body is complete. Not called for a request that has none."""
-
-    def lost(self) -> None:
-        """The peer is gone, or its request is broken: nothing comes, nothing can be sent."""
-
-    def resume(self) -> None:
-        """`Engine.respond` returned False before; now there is room again."""
-
-    def hung_up(self) -> None:
-        """The peer sends no more, and may be gone; it can be answered still."""
-
-
-# An HTTP/1 parser: from the field lines of a head, the empty line that ends it included, to its
-# fields, names in lower case, values without the white space around them. It may raise
-# ProtocolError, and must for a name that is no token or has no colon: it is called with lines in
-# which there is no control character but their ends, and its fields are counted afterwards (see
-# `aserver.engines.grammar.read_fields`).
-Parser = Callable[[bytes], Headers]
-
-
-class Exchanges(Protocol):
-    """Who answers the requests that a reader finds: the HTTP/1 engine, seen from its own reader."""
-
-    cycle: Receiver | None  # of the exchange in progress
-
-    def begin(self, request: Request) -> None:
-        """A request head is accepted; its body, if it has one, comes next."""
-
-    def on_discarded(self, *, whole: bool) -> None:
-        """The body that nobody wanted is over; or else it is too long to wait for its end."""
-
-
-class Engine(Protocol):
-    """One protocol on one connection, seen from the connection and the cycles. It never awaits."""
-
-    @property
-    def mid_head(self) -> bool:
-        """Whether a request head has arrived in part."""
-
-    @property
-    def feed(self) -> Callable[[bytes], None]:
-        """Take bytes from the peer. Raises ProtocolError, after which only `refuse` makes sense."""
-
-    def feed_eof(self) -> bool:
-        """The peer sends no more. Returns True while there is still something to answer."""
-
-    def respond(self, cycle: Receiver, head: Head | None, body: bytes, more: bool) -> bool:
-        """Send a part of a response, `head` with the first. False: wait for `resume()`."""
-
-    def inform(self, cycle: Receiver, status: int, headers: Headers) -> None:
-        """Send an interim (1xx) response."""
-
-    def trailers(self, cycle: Receiver, headers: Headers) -> None:
-        """End a response in progress with trailer fields; only where the request accepts them.
-
-        Raises AppError for a field that must not go on the wire.
-        """
-
-    def send_file(self, cycle: Receiver, fd: int, offset: int, count: int) -> int | None:
-        """Send bytes of a file, behind a response's head, without reading them.
-
-        Returns how many were taken; with 0, wait for `resume()`. None: it cannot be done here, so
-        read them and `respond`. With a `count` of 0, no more of it comes.
-        """
-
-    def body_progress(self) -> int | None:
-        """How many bytes of request body came since this was last asked; None: none are due."""
-
-    def consumed(self, cycle: Receiver, size: int) -> None:
-        """The application took `size` bytes of request body: the peer may send as many again."""
-
-    def abort(self, cycle: Receiver) -> None:
-        """The response cannot be completed: break it so that the peer sees that it is broken."""
-
-    def refuse(self, error: ProtocolError) -> None:
-        """Answer the peer's mistake, then close."""
-
-    def resume(self) -> None:
-        """The transport takes bytes again."""
-
-    def hang_up(self) -> None:
-        """The peer closed its sending side some time ago, and is not answered yet."""
-
-    def drain(self) -> None:
-        """Close behind the last response that is owed."""
-
-    def lost(self) -> None:
-        """The transport is closed: tell every cycle and let go of everything."""
-
-
-class Sink(Protocol):
-    """The connection, seen from an engine."""
-
-    write_paused: bool
-
-    def write(self, data: bytes, /) -> None:
-        """Send bytes: the transport's own method in production, a list's `append` in a test."""
-
-    def writelines(self, data: Sequence[bytes], /) -> None:
-        """Send several pieces without joining them."""
-
-    def send_file(self, fd: int, offset: int, count: int) -> int | None:
-        """As `Engine.send_file`."""
-
-    def is_closing(self) -> bool:
-        """Whether what is written goes nowhere: the peer is gone, as we are about to hear."""
-
-    def on_request(self, engine: Engine, request: Request) -> Receiver:
-        """A request head was accepted; returns who takes its body. The engine starts it."""
-
-    def on_refused(self, engine: Engine, error: ProtocolError) -> None:
-        """What was received breaks the protocol; calls `Engine.refuse`, where it is answered."""
-
-    def has_finished(self) -> bool:
-        """Whether the peer has closed its sending side, as we may be about to hear."""
-
-    def on_half_closed(self) -> None:
-        """The peer sends no more, and waits for an answer that has not begun."""
-
-    def on_head(self) -> None:
-        """A request head has begun to arrive."""
-
-    def on_idle(self) -> None:
-        """Everything received is answered; the connection waits for the next request."""
-
-    def on_drain(self) -> None:
-        """The response is out, the rest of its request is being read and thrown away."""
-
-    def pause_reading(self) -> None:
-        """Take no more bytes from the peer for now."""
-
-    def resume_reading(self) -> None:
-        """Take bytes from the peer again."""
-
-    def close(self) -> None:
-        """Send what is buffered, then close."""
-
-    def linger(self) -> None:
-        """Close our side, then read and throw away what the peer still sends for a short time."""
-
-    def abort(self, *, reset: bool = False) -> None:
-        """Close at once; with `reset`, so that the peer sees an error and not an end."""
-
-
-class Defaults(Protocol):
-    """What every response head of a worker has in common.
-
-    `default_lines` are both lines, `last_lines` these and the empty line that ends a head.
-    """
-
-    date_line: bytes
-    server_line: bytes
-    default_lines: bytes
-    last_lines: bytes
-
-
-class Expiring(Protocol):
-    """Something with a deadline; see `aserver.limits`."""
-
-    deadline: float
-
-    def expire(self) -> None:
-        """The deadline has passed."""
-
-
-class Connected(Expiring, Protocol):
-    """A connection, seen from the server."""
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether it waits for its next request, and may do so until its deadline."""
-
-    def drain(self, *, patient: bool = False) -> None:
-        """Finish what is in progress, then close; at once when idle.
-
-        With `patient`, who has just connected may still send its first request.
-        """
-
-    def abort(self, *, reset: bool = False) -> None:
-        """Close now."""
-
-
-class Running(Expiring, Protocol):
-    """A call of the application, seen from the server."""
-
-    def cancel(self) -> None:
-        """End it."""
-
-
-HeaderPairs = Iterable[Sequence[bytes]]

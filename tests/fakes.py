@@ -9,20 +9,19 @@ from typing import Any
 
 from hypothesis import settings
 
-from aserver.access_format import Exchange
+from aserver.access_notes import Exchange
 from aserver.config import Config
 from aserver.connection import Connection
 from aserver.context import Context
 from aserver.engines import h1_h11
 from aserver.engines.h1_httptools import HttpToolsParser
 from aserver.limits import RequestLimits, sweep
+from aserver.seams import Engine, Head, Parser, Upgrading
+from aserver.server import choose_frames
 from aserver.types import (
     ASGIApplication,
-    Engine,
-    Head,
     Headers,
     Message,
-    Parser,
     ProtocolError,
     Receive,
     Request,
@@ -132,6 +131,8 @@ class FakeSink:
         self.reading = True
         self.closing = False
         self.finished = False
+        self.lives = False
+        self.upgraded: Engine | None = None
         self._eager = eager
 
     def write(self, data: bytes, /) -> None:
@@ -159,6 +160,12 @@ class FakeSink:
 
     def has_finished(self) -> bool:
         return self.finished
+
+    def on_upgraded(self, engine: Engine) -> None:
+        self.upgraded = engine
+
+    def shows_life(self) -> bool:
+        return self.lives
 
     def on_half_closed(self) -> None:
         self.calls.append("half-closed")
@@ -191,6 +198,36 @@ class FakeSink:
         self.calls.append("reset" if reset else "abort")
 
 
+class FakeTunnel:
+    """A tunnel, seen from a cycle: `written` are its bytes, `calls` the rest. It may be full."""
+
+    def __init__(self) -> None:
+        self.written = b""
+        self.calls: list[str] = []
+        self.is_full = False
+        self.lives = False
+
+    def send(self, data: bytes) -> bool:
+        assert data
+        self.written += data
+        return not self.is_full
+
+    def hold(self) -> None:
+        self.calls.append("hold")
+
+    def release(self) -> None:
+        self.calls.append("release")
+
+    def close(self, *, linger: bool = False) -> None:
+        self.calls.append("linger" if linger else "close")
+
+    def abort(self) -> None:
+        self.calls.append("abort")
+
+    def shows_life(self) -> bool:
+        return self.lives
+
+
 class FakeEngine:
     """An engine, seen from a cycle.
 
@@ -205,6 +242,7 @@ class FakeEngine:
         self.heads: list[Head] = []
         self.room = True
         self.interim: list[Headers] = []
+        self.tunnel = FakeTunnel()
         self.file_takes: list[int | None] = []
         self.file_bytes = b""
 
@@ -261,6 +299,11 @@ class FakeEngine:
     def abort(self, cycle: object) -> None:
         self.calls.append(("abort",))
 
+    def upgrade(self, cycle: Upgrading, protocol: bytes, head: Head) -> None:
+        self.calls.append(("upgrade", protocol, head.status))
+        self.heads.append(head)
+        cycle.upgraded(self.tunnel)
+
     def refuse(self, error: ProtocolError) -> None:
         raise NotImplementedError
 
@@ -286,8 +329,21 @@ class FakeLog:
         self.lines: list[tuple[str, bytes, int, int]] = []
         self.received: list[int] = []  # request body, by line
 
-    def record(self, exchange: Exchange, head: Head) -> None:
+    @property
+    def sockets(self) -> "FakeLog":
+        return self
+
+    def connecting(self, exchange: Exchange) -> None:
+        self.lines.append(("CONNECTING", exchange.request.target, 0, 0))
+
+    def connected(self, exchange: Exchange) -> None:
+        self.lines.append(("CONNECT", exchange.request.target, 0, 0))
+
+    def record(self, exchange: Exchange, head: Head | None) -> None:
         request = exchange.request
+        if head is None:
+            self.lines.append(("GONE", request.target, 0, 0))
+            return
         self.lines.append((request.method, request.target, head.status, exchange.sent))
         self.received.append(exchange.received)
 
@@ -305,6 +361,7 @@ def new_context(
         asyncio.get_running_loop(),
         parser,
         task_context or contextvars.Context(),
+        choose_frames("auto"),
         wall=0.0,
         tick=1.0,
     )

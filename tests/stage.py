@@ -8,7 +8,8 @@ from typing import Any
 from aserver.config import Limits
 from aserver.context import Context
 from aserver.http_cycle import HttpCycle
-from aserver.types import Parser, Receive, Request, Scope, Send
+from aserver.seams import Parser
+from aserver.types import Receive, Request, Scope, Send
 from tests.fakes import (
     PARSERS,
     Client,
@@ -44,12 +45,15 @@ class CycleStage:
         expects_continue: bool = False,
         accepts_trailers: bool = False,
         context: Context | None = None,
+        log: FakeLog | None = None,
+        has_log: bool = True,
         **options: Any,
     ) -> None:
         self.context = context or new_context(app, **options)
         self.clock = FakeClock(self.context)
-        self.log = FakeLog()
-        self.context.access_log = self.log  # type: ignore[assignment]
+        self.log = log or FakeLog()
+        if has_log:
+            self.context.access_log = self.log  # type: ignore[assignment]
         self.engine = FakeEngine()
         request = Request(
             method,

@@ -15,8 +15,9 @@ import pytest
 from aserver import Config, Server
 from aserver.admission import Admission, most_connections
 from aserver.config import Limits
+from aserver.seams import Connected
 from aserver.throttle import Throttle
-from aserver.types import Connected, Receive, Scope, Send
+from aserver.types import Receive, Scope, Send
 from tests.fakes import rounds
 from tests.inside import Run, ask, leave_rudely, respond, wait_for
 from tests.processes import DEADLINE, Process, get, read_until, wait_until

@@ -14,12 +14,13 @@ from aserver.config import (
     Limits,
     Log,
     Process,
+    WebSocket,
 )
 from aserver.declarations import ConfigError, Declaration
 
 
 def test_every_field_is_one_option_of_one_section() -> None:
-    sections = [Bind, Http, Limits, Log, Process]
+    sections = [Bind, Http, Limits, WebSocket, Log, Process]
     assert list(Config.sections.values()) == sections
     assert [f.name for f in fields(Config)] == list(Config.sections)
     names = [f.name for section in sections for f in fields(section)]

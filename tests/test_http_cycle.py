@@ -11,10 +11,11 @@ from typing import Any, NoReturn
 import pytest
 
 from aserver import http_cycle, http_exchange
-from aserver.access_format import Exchange
+from aserver.access_notes import Exchange
 from aserver.logs import app_log
+from aserver.seams import Head
 from aserver.throttle import SHOWN
-from aserver.types import ClientDisconnected, Head, Message, Receive, Scope, Send
+from aserver.types import ClientDisconnected, Message, Receive, Scope, Send
 from tests.fakes import EagerTask, FakeLog, body, new_context, rounds, start
 from tests.stage import CycleStage
 
@@ -324,16 +325,14 @@ async def test_access_log_that_fails(messages: list[Message], last: tuple[object
         for message in messages:
             await send(message)
 
-    stage = CycleStage(app, accepts_trailers=True)
-    stage.context.access_log = BrokenLog()  # type: ignore[assignment]
+    stage = CycleStage(app, accepts_trailers=True, log=BrokenLog())
     await stage.run()
     assert stage.engine.responses[-1] == last
     assert stage.state == "COMPLETE"
 
 
 async def test_access_log_that_fails_when_the_client_leaves() -> None:
-    stage = CycleStage(after_disconnect(lambda error: error))
-    stage.context.access_log = BrokenLog()  # type: ignore[assignment]
+    stage = CycleStage(after_disconnect(lambda error: error), log=BrokenLog())
     stage.cycle.start()
     await rounds()
     with pytest.raises(Broken):
@@ -345,8 +344,7 @@ async def test_access_log_that_fails_when_the_client_leaves() -> None:
 async def test_next_request_that_begins_with_the_last_bytes() -> None:
     """The log has the lines of both."""
     first = CycleStage(hello)
-    second = CycleStage(context=first.context)
-    second.context.access_log = first.log  # type: ignore[assignment]
+    second = CycleStage(context=first.context, log=first.log)
     respond = first.engine.respond
 
     def and_begin(*arguments: Any) -> bool:
@@ -877,10 +875,8 @@ async def test_names() -> None:
 
 
 async def test_no_access_log() -> None:
-    stage = CycleStage(hello)
-    stage.context.access_log = None
+    stage = CycleStage(hello, has_log=False)
     await stage.run()
-    other = CycleStage(after_disconnect(lambda error: error))
-    other.context.access_log = None
+    other = CycleStage(after_disconnect(lambda error: error), has_log=False)
     await leave(other)
     assert stage.log.lines == other.log.lines == []

@@ -14,15 +14,18 @@ TESTS = Path(__file__).resolve().parent
 # A module imports from the rows above its own only; the engines also from each other.
 LAYERS = [
     {"types", "declarations"},
+    {"limit_options", "seams"},
     {"config", "escaping"},
+    {"access_values", "access_notes", "access_exclusions"},
     {"logs", "addresses", "waiting", "throttle", "access_format", "http_states", "socket_facts"},
     {"limits", "listener", "log_outputs"},
     {"access_log", "admission", "unix_sockets"},
     {"engines"},
-    {"context", "scope", "app", "lifespan", "sockets", "http_messages", "sendfile"},
-    {"file_response", "accepting"},
+    {"context", "scope", "app", "lifespan", "sockets", "http_messages", "sendfile", "ws_messages"},
+    {"file_response", "accepting", "ws_watch"},
     {"http_exchange"},
     {"http_cycle"},
+    {"ws_cycle"},
     {"connection"},
     {"server"},
     {"running"},
@@ -33,8 +36,8 @@ LAYERS = [
 ]
 # What an engine must not know: IO, time, and where its words go.
 NOT_FOR_ENGINES = {"asyncio", "ssl", "socket", "logging", "time", "select", "threading"}
-# `__main__` is two lines that test_cli runs; `types` is vocabulary that everybody's tests use.
-WITHOUT_TESTS = {"__main__", "types"}
+# `__main__` is two lines that test_cli runs; `types` and `seams` are vocabulary that everybody's tests use.
+WITHOUT_TESTS = {"__main__", "seams", "types"}
 
 
 def name_of(path: Path) -> str:
@@ -101,7 +104,7 @@ def test_imports_are_the_same_for_type_checkers(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(name for name in MODULES if name != "pytest_plugin"))
 def test_only_declared_dependencies(name: str) -> None:
-    declared = {"h11", "httptools", "uvloop", *sys.stdlib_module_names}
+    declared = {"h11", "httptools", "uvloop", "wsproto", *sys.stdlib_module_names}
     assert {each.partition(".")[0] for each, ours in imports(MODULES[name]) if not ours} <= declared
 
 

@@ -268,7 +268,9 @@ def samples(declaration: Declaration) -> Samples:
         ]
     if declaration.option.octal:
         return [(f"0o{n}", f"{n}", [flags[0], f"{n}"], int(f"{n}", 8)) for n in (600, 640, 660)]
-    return [(f"{n}", f"{n}", [flags[0], f"{n}"], declaration.kind(n)) for n in (1, 2, 3)]
+    least = int(declaration.option.minimum) + 1
+    numbers = (least, least + 1, least + 2)
+    return [(f"{n}", f"{n}", [flags[0], f"{n}"], declaration.kind(n)) for n in numbers]
 
 
 @pytest.mark.parametrize("name", DECLARATIONS)

@@ -31,8 +31,9 @@ _SPECIAL = {
     b"date": DATE,
     b"keep-alive": DROPPED,
     b"proxy-connection": DROPPED,
+    b"sec-websocket-accept": PRIVATE,  # for one client only: not to be remembered
     b"server": SERVER,
-    b"set-cookie": PRIVATE,  # for one client only: not to be remembered
+    b"set-cookie": PRIVATE,
     b"transfer-encoding": DROPPED,
     b"upgrade": DROPPED,
 }
@@ -74,7 +75,7 @@ def trailer_line(name: bytes, value: bytes) -> bytes:
     Raises:
         AppError: It must not go on the wire, or not behind the body (RFC 9110 section 6.5.1).
     """
-    line, special = check_field(*_as_pair((name, value)))
+    line, special = check_field(*as_pair((name, value)))
     if special not in (0, PRIVATE):
         raise AppError(f"{name!r} is not allowed in trailers")
     return line
@@ -152,6 +153,13 @@ class ResponseHead:
         self.content_length = length
         return line if known is None else b""
 
+    def switching(self) -> "ResponseHead":
+        """The same head, that of a 200, for a 101 (RFC 9110 section 15.2.2)."""
+        head = copy(self)
+        head.status = 101
+        head.block = b"HTTP/1.1 101 Switching Protocols" + self.block[self.block.index(b"\r\n") :]
+        return head
+
     def with_length(self, length: int) -> "ResponseHead":
         """The same head with a content-length, if it has none and may have one."""
         # RFC 9110 section 8.6: none in a 204, and in a 304 only that of the 200.
@@ -165,10 +173,11 @@ class ResponseHead:
 
 def _as_pairs(headers: HeaderPairs) -> Pairs:
     """Any iterable of pairs, as ASGI allows, as tuples of byte strings."""
-    return tuple(_as_pair(pair) for pair in headers)
+    return tuple(as_pair(pair) for pair in headers)
 
 
-def _as_pair(pair: Sequence[bytes]) -> tuple[bytes, bytes]:
+def as_pair(pair: Sequence[bytes]) -> tuple[bytes, bytes]:
+    """A field as an application may give it: any sequence of two byte strings, or AppError."""
     try:
         name, value = pair
     except (TypeError, ValueError):

@@ -10,7 +10,8 @@ import re
 from math import inf
 
 from ..limits import RequestLimits
-from ..types import Headers, Parser, ProtocolError
+from ..seams import Parser
+from ..types import Headers, ProtocolError
 
 # RFC 9110 section 5.6.2: token. Section 5.5: field-vchar, obs-text, SP and HTAB.
 TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"

@@ -9,7 +9,8 @@ import re
 from typing import NoReturn
 
 from ..limits import RequestLimits
-from ..types import Parser, ProtocolError, Request
+from ..seams import Parser
+from ..types import ProtocolError, Request
 from .grammar import (
     check_field_lines,
     is_token,

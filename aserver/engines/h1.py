@@ -9,9 +9,11 @@ then the reader goes on with what it holds.
 from enum import Enum
 
 from ..limits import DRAIN_BYTES, RequestLimits
-from ..types import Defaults, Head, Headers, Parser, ProtocolError, Receiver, Request, Sink
+from ..seams import Defaults, Head, Parser, Receiver, Sink, Upgrading
+from ..types import Headers, ProtocolError, Request
 from .fields import CLOSE
 from .h1_reader import BODY, DISCARD, HEAD, HELD, RequestReader
+from .h1_tunnel import H1Tunnel
 from .h1_wire import interim_response, last_chunk, refusal, unusual_pieces
 
 # A response up to this size is one piece in memory and one write; copying a larger body costs more
@@ -188,7 +190,7 @@ class H1:
         self._finish()
 
     def send_file(self, cycle: Receiver, fd: int, offset: int, count: int) -> int | None:
-        """Send bytes of a file without reading them; see `aserver.types.Engine`."""
+        """Send bytes of a file without reading them; see `aserver.seams.HttpEngine`."""
         if self._writing is CHUNKED:
             return None
         return self._sink.send_file(fd, offset, count)
@@ -210,6 +212,28 @@ class H1:
             self._sink.abort(reset=True)
         else:
             self._sink.close()
+
+    def upgrade(self, cycle: Upgrading, protocol: bytes, head: Head) -> None:
+        """Switch protocols: the connection is a tunnel of the cycle's from now on."""
+        reader, sink = self._reader, self._sink
+        lines = b"upgrade: %b\r\nconnection: Upgrade\r\n" % protocol
+        self._write(b"".join(unusual_pieces(head, "1.1", lines, True, self._defaults)))
+        early = bytes(reader.held)  # the client may have begun to speak it
+        reader.close()
+        self.cycle = self._request = None
+        self._writing = IDLE
+        tunnel = H1Tunnel(sink, cycle)
+        sink.on_upgraded(tunnel)
+        cycle.upgraded(tunnel)
+        reader.resume()
+        if early:
+            cycle.feed(early)
+        if self._half_closed:
+            cycle.lost()
+            sink.close()
+        elif self._draining:
+            cycle.drain()
+        self.lost()
 
     def refuse(self, error: ProtocolError) -> None:
         """Answer the peer's mistake, then close."""

@@ -9,7 +9,8 @@ read from the peer. So memory is bounded, and no request is begun that may never
 from enum import Enum
 
 from ..limits import DRAIN_BYTES, RequestLimits
-from ..types import Exchanges, Parser, ProtocolError, Request, Sink
+from ..seams import Exchanges, Parser, Sink
+from ..types import ProtocolError, Request
 from .chunked import COMPLETE, ChunkedBody
 from .grammar import check_unfinished
 from .guard import accept

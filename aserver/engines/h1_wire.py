@@ -1,7 +1,15 @@
 """The bytes of HTTP/1 responses: heads, interim responses, refusals. Pure functions."""
 
-from ..types import Defaults, Head, Headers, ProtocolError
+from ..seams import Defaults, Head
+from ..types import Headers, ProtocolError
 from .fields import DATE, SERVER, check_field, reason_phrase, trailer_line
+
+# What a refusal of some status says besides: when to come back (RFC 9110 section 10.2.3), and what
+# to speak (section 15.5.22, and RFC 6455 section 4.4).
+_ADVICE = {
+    426: b"sec-websocket-version: 13\r\nupgrade: websocket\r\nconnection: upgrade, close\r\n\r\n",
+    503: b"retry-after: 1\r\nconnection: close\r\n\r\n",
+}
 
 
 def unusual_pieces(
@@ -57,8 +65,7 @@ def refusal(error: ProtocolError, defaults: Defaults, *, with_body: bool = True)
             defaults.default_lines,
             b"content-type: text/plain; charset=utf-8\r\n",
             b"content-length: %d\r\n" % len(body),
-            b"retry-after: 1\r\n" if error.status == 503 else b"",
-            b"connection: close\r\n\r\n",
+            _ADVICE.get(error.status, b"connection: close\r\n\r\n"),
             body if with_body else b"",
         )
     )

@@ -4,7 +4,8 @@ import pytest
 
 from aserver.engines.grammar import split_fields
 from aserver.engines.h1_h11 import parse
-from aserver.types import Headers, Parser, ProtocolError
+from aserver.seams import Parser
+from aserver.types import Headers, ProtocolError
 from tests.fakes import PARSERS
 
 DECISIVE = ["Host", "Content-Length", "Transfer-Encoding", "Connection", "Expect", "Upgrade", "TE"]

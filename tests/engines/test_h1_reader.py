@@ -8,7 +8,8 @@ from aserver.engines import h1_reader
 from aserver.engines.grammar import check_unfinished
 from aserver.engines.h1_reader import BODY, CLOSED, DISCARD, HEAD, HELD, RequestReader
 from aserver.limits import DRAIN_BYTES, RequestLimits
-from aserver.types import ProtocolError, Receiver, Request
+from aserver.seams import Receiver
+from aserver.types import ProtocolError, Request
 from tests.engines.wire import BAD, CHUNKED, get, post
 from tests.fakes import LIMITS, PARSERS, FakeCycle, FakeSink
 

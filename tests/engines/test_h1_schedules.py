@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from aserver.engines.fields import response_head
 from aserver.engines.h1 import H1
 from aserver.limits import DRAIN_BYTES, RequestLimits
-from aserver.types import Engine, ProtocolError, Request
+from aserver.seams import Engine
+from aserver.types import ProtocolError, Request
 from tests.engines.wire import get, lines
 from tests.fakes import LIMITS, PARSERS, FakeCycle, FakeDefaults, FakeSink
 
