@@ -35,11 +35,14 @@ class SocketExchange(Exchange, Protocol):
     handshake, or left in it. `close_code` is 1006 where there was none. Both are there at the end.
     """
 
-    accepted: bool
     close_code: int
     closed_by: str
     messages_received: int
     messages_sent: int
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the handshake was."""
 
 
 Note = tuple[Any, ...]

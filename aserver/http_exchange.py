@@ -9,7 +9,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from math import inf
-from typing import Any, NoReturn, Protocol
+from typing import NoReturn
 
 from .context import Context
 from .engines.fields import ResponseHead, response_head
@@ -29,22 +29,12 @@ from .http_states import (
     STREAMING,
     TRAILERS,
 )
-from .seams import HttpEngine
+from .seams import ExchangeLog, HttpEngine
 from .types import Address, AppError, ClientDisconnected, Message, Request, Scope
 from .waiting import Waiters, wait, woken
 
 # How long a `send()` to a client that left waits for the application's own listener to act.
 _TELL_SECONDS = 0.05
-
-
-class ExchangeLog(Protocol):
-    """The access log of one kind of exchange; see `aserver.access_log`."""
-
-    @property
-    def timed(self) -> bool: ...
-
-    @property
-    def record(self) -> Callable[[Any, Any], None]: ...
 
 
 class HttpExchange(ABC):

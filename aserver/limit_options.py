@@ -231,14 +231,15 @@ class WebSocket:
         "--ping-interval",
         minimum=0,
         unit="seconds",
-        help="How long a WebSocket's client may be silent before it is sent a ping; 0: no pings.",
+        help="How often a WebSocket's client is sent a ping; 0: never.",
     )
     ping_timeout: float = option(
         30.0,
         "--ping-timeout",
         minimum=0,
         unit="seconds",
-        help="How long a client may be silent behind a ping before it counts as lost; 0: for ever.",
+        help="How long a client may send nothing at all behind a ping before it counts as lost; "
+        "0: for ever.",
     )
     websocket_compression: bool = option(
         True,

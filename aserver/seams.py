@@ -4,7 +4,7 @@ They are `Protocol` classes, so that each layer is tested against a fake of the 
 """
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from .types import Headers, ProtocolError, Request
 
@@ -269,6 +269,18 @@ class Defaults(Protocol):
     server_line: bytes
     default_lines: bytes
     last_lines: bytes
+
+
+class ExchangeLog(Protocol):
+    """The access log, seen from the exchanges of one kind; see `aserver.access_log`."""
+
+    @property
+    def timed(self) -> bool:
+        """Whether it needs to know when an exchange began."""
+
+    @property
+    def record(self) -> Callable[[Any, Any], None]:
+        """Log an exchange that has ended, with its response head."""
 
 
 class Expiring(Protocol):

@@ -27,6 +27,7 @@ from .logs import peer_log
 from .seams import HttpEngine, Tunnel
 from .types import Address, AppError, ClientDisconnected, Message, Request, Scope
 from .waiting import wait, woken
+from .ws_inbox import Inbox
 from .ws_messages import close_code, payload
 from .ws_watch import Watch
 
@@ -48,7 +49,6 @@ class WebSocketCycle(HttpCycle):
     """One WebSocket, from its handshake on.
 
     Attributes:
-        accepted: Whether it has been.
         close_code, close_reason: What it has ended with.
         closed_by: "client", "application" or "server"; or "network", if nobody has said so.
         messages_received, messages_sent: Their numbers; `received` and `sent` are their bytes.
@@ -57,15 +57,12 @@ class WebSocketCycle(HttpCycle):
     __slots__ = (
         "_handshake",
         "_has_connected",
-        "_held",
+        "_inbox",
         "_lenient_until",
         "_listens_aside",
-        "_messages",
-        "_queued",
         "_told",
         "_watch",
         "_websocket",
-        "accepted",
         "close_code",
         "close_reason",
         "closed_by",
@@ -97,14 +94,16 @@ class WebSocketCycle(HttpCycle):
         self._told = False  # whether it knows of the end
         self._listens_aside = False  # whether it does so in another task than it was called in
         self._lenient_until = 0.0
-        self._messages: list[str | bytes] = []  # that wait for it
-        self._queued = 0  # their bytes, or characters
-        self._held = False  # whether nothing is read until it has taken some
-        self.accepted = False
+        self._inbox: Inbox | None = None  # from the acceptance on
         self.close_code = ABNORMAL
         self.close_reason = ""
         self.closed_by = "network"
         self.messages_received = self.messages_sent = 0
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the application has accepted it."""
+        return self._inbox is not None
 
     # Seen from the engine
 
@@ -119,9 +118,14 @@ class WebSocketCycle(HttpCycle):
 
     def upgraded(self, tunnel: Tunnel) -> None:
         """There is a tunnel: what is fed are its bytes."""
+        limits = self._context.socket_limits
         self._websocket.tunnel = tunnel
+        self._inbox = Inbox(tunnel, limits.queue, limits.buffer)
         self._watch = Watch(self._context, self)
-        self.accepted = True
+        del self.engine
+        log = self._context.access_log
+        if log is not None:
+            log.sockets.connected(self)
 
     def feed(self, data: bytes) -> None:
         """Take bytes from the tunnel."""
@@ -140,8 +144,8 @@ class WebSocketCycle(HttpCycle):
 
     def lost(self) -> None:
         """The client is gone."""
-        if self.accepted:
-            self._held = False
+        if self._inbox is not None:
+            self._inbox.lost()
             self._websocket.lost()
             self._watch.stop()
         self._over()
@@ -157,19 +161,14 @@ class WebSocketCycle(HttpCycle):
         self.received += size
         self.messages_received += 1
         self._watch.active_at = self._context.now
-        self._messages.append(message)
-        self._queued += len(message)
+        assert self._inbox is not None
+        self._inbox.put(message, at_once=bool(self._readers))
         if self._readers:
             self._readers = woken(self._readers)
-        elif not self._held:
-            limits = self._context.socket_limits
-            if len(self._messages) > limits.queue or self._queued > limits.buffer:
-                self._held = True
-                self._websocket.tunnel.hold()
 
     def on_failing(self) -> None:
         """The client has broken the protocol, or a limit: it shall know when this can be said."""
-        if self._readers and not self._messages:
+        if self._readers and not self._inbox:
             self._websocket.end_failing()
         else:  # what came before may still be answered
             self._watch.hurry()
@@ -190,7 +189,7 @@ class WebSocketCycle(HttpCycle):
     @property
     def is_held(self) -> bool:
         """Whether nothing is read from the client at present."""
-        return self._held
+        return self._inbox is not None and self._inbox.is_held
 
     def ping(self) -> None:
         """Ask the client for a sign of life."""
@@ -234,7 +233,7 @@ class WebSocketCycle(HttpCycle):
             self._has_connected = True
             self._listens_aside = asyncio.current_task() is not self._task
             return {"type": "websocket.connect"}
-        while not self._messages:
+        while not self._inbox:
             if self.sending is COMPLETE or self.sending is DISCONNECTED:
                 return self._disconnect()
             if self.accepted and self._websocket.state is FAILING:
@@ -243,12 +242,7 @@ class WebSocketCycle(HttpCycle):
             if self._readers is None:
                 self._readers = []
             await wait(self._context.loop, self._readers)
-        message = self._messages.pop(0)
-        self._queued -= len(message)
-        if self._held:
-            limits = self._context.socket_limits
-            if len(self._messages) <= limits.queue // 2 and self._queued <= limits.buffer // 2:
-                self._release()
+        message = self._inbox.take()
         return {"type": "websocket.receive", _KEYS[type(message)]: message}
 
     def _disconnect(self) -> Message:
@@ -272,10 +266,11 @@ class WebSocketCycle(HttpCycle):
         sending = self.sending
         if kind == "websocket.send" and sending is UPGRADED:
             data = payload(message)
+            has_room = self._websocket.send(data)
             self.messages_sent += 1
             self.sent += size_of(data)
             self._watch.active_at = self._context.now
-            if not self._websocket.send(data):
+            if not has_room:
                 await self._drained()
         elif kind in _DENIALS:
             denial: dict[str, Any] = {**message, "type": kind.removeprefix("websocket.")}
@@ -309,8 +304,6 @@ class WebSocketCycle(HttpCycle):
         self.deadline = inf
         self.head = head
         self.engine.upgrade(self, _PROTOCOL, head)
-        if context.access_log is not None:
-            context.access_log.sockets.connected(self)
 
     def _close(self, message: Message) -> None:
         if self.sending is AWAITED:
@@ -328,13 +321,8 @@ class WebSocketCycle(HttpCycle):
         """Send a close frame. What the client has sent before it does the same is not wanted."""
         self._websocket.close(code, reason)
         self._watch.close()
-        self._messages.clear()
-        self._release()
-
-    def _release(self) -> None:
-        if self._held:
-            self._held = False
-            self._websocket.tunnel.release()
+        assert self._inbox is not None
+        self._inbox.clear()
 
     def _over(self) -> None:
         """It is over, as far as the application is concerned."""

@@ -55,6 +55,7 @@ class Watch:
         "_closing",
         "_context",
         "_ends_at",
+        "_ping_at",
         "_pinged_at",
         "_watched",
         "active_at",
@@ -67,7 +68,8 @@ class Watch:
         self._watched = watched
         self.alive_at = self.active_at = context.now
         self._ends_at = context.now + context.socket_limits.age_seconds
-        self._pinged_at = inf  # the ping that is not answered yet
+        self._ping_at = context.now + context.socket_limits.ping_seconds
+        self._pinged_at = inf  # the first ping that is not answered yet
         self._closing = False
         self.deadline = inf
         self._rearm()
@@ -101,27 +103,29 @@ class Watch:
             self._look_for_life(now)
 
     def _look_for_life(self, now: float) -> None:
-        limits = self._context.socket_limits
+        """Ping on time, whatever the client sends: proxies want to see something from us, too."""
         if self._watched.is_held:
             self.alive_at = now  # we do not listen
         if self.alive_at >= self._pinged_at:
             self._pinged_at = inf
-        if now >= self._pinged_at + limits.pong_seconds:
+        if now >= self._pinged_at + self._context.socket_limits.pong_seconds:
             if not self._watched.shows_life():
                 self._watched.give_up("it did not answer a ping (--ping-timeout)")
                 return
-            self.alive_at = now
             self._pinged_at = inf
-        elif self._pinged_at == inf and now >= self.alive_at + limits.ping_seconds:
-            self._watched.shows_life()  # from here on
+        if now >= self._ping_at:
+            self._ping_at = now + self._context.socket_limits.ping_seconds
+            if self._pinged_at == inf:
+                self._pinged_at = now
+                self._watched.shows_life()  # as it is from here on
             self._watched.ping()
-            self._pinged_at = now
         self._rearm()
 
     def _rearm(self) -> None:
         limits = self._context.socket_limits
-        if self._pinged_at == inf:
-            life = self.alive_at + limits.ping_seconds
-        else:
-            life = self._pinged_at + limits.pong_seconds
-        self.deadline = min(self._ends_at, self.active_at + limits.idle_seconds, life)
+        self.deadline = min(
+            self._ends_at,
+            self.active_at + limits.idle_seconds,
+            self._ping_at,
+            self._pinged_at + limits.pong_seconds,
+        )

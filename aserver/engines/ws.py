@@ -11,7 +11,7 @@ from typing import Protocol
 
 from ..limits import MessageLimits
 from ..seams import Frames, Tunnel
-from ..types import WebSocketError
+from ..types import AppError, WebSocketError
 from .ws_assembly import Assembly
 from .ws_deflate import Deflate
 
@@ -129,8 +129,16 @@ class WebSocket:
     # To the peer
 
     def send(self, message: str | bytes) -> bool:
-        """Send a message. Returns False when `send()` should wait for room."""
-        return self.tunnel.send(self._frames.message(message))
+        """Send a message. Returns False when `send()` should wait for room.
+
+        Raises:
+            AppError: It is a text that cannot be written in UTF-8.
+        """
+        try:
+            frame = self._frames.message(message)
+        except UnicodeEncodeError:
+            raise AppError("a text with lone surrogates cannot be sent as UTF-8") from None
+        return self.tunnel.send(frame)
 
     def ping(self) -> None:
         """Ask the peer for a sign of life."""
