@@ -42,7 +42,8 @@ from .socket_facts import (
     reset_on_close,
 )
 from .types import ProtocolError, Request
-from .ws_cycle import WebSocketCycle, is_handshake
+from .ws_cycle import WebSocketCycle
+from .ws_opening import is_handshake
 
 # The writelines() of asyncio's own transports takes any amount and never asks to pause in Python
 # 3.12.0 to 3.12.8 and 3.13.0 to 3.13.1 (CVE-2024-12254).
@@ -60,6 +61,7 @@ class Connection(asyncio.Protocol):
         "_facts",
         "_file",
         "_half_closed",
+        "_is_upgraded",
         "_reading",
         "_transport",
         "_unsent",
@@ -77,6 +79,7 @@ class Connection(asyncio.Protocol):
         self.deadline = inf
         self.write_paused = False
         self._half_closed = False  # whether the peer sends no more
+        self._is_upgraded = False  # whether there is a tunnel in the place of requests
         self._reading = True  # whether we take what it sends
         self._file: FileSender | None = None  # while it sends one
         self._unsent = 0  # bytes that waited for the peer when the deadline was last looked at
@@ -130,7 +133,9 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.write_paused = False
-        if self.phase is WRITING:
+        if self.phase is WRITING and self._is_upgraded:
+            self._enter_active()
+        elif self.phase is WRITING:
             self._enter(RECEIVING)  # if there is anything to receive: `_expire_body` will see
         self._engine.resume()
 
@@ -186,13 +191,16 @@ class Connection(asyncio.Protocol):
 
     def on_upgraded(self, engine: Engine) -> None:
         self._engine = engine
+        self._is_upgraded = True
         if self.phase is not WRITING:  # else it is about what came before
-            self.phase = ACTIVE
-            self.deadline = inf
+            self._enter_active()
 
-    def shows_life(self) -> bool:
-        before, self._unsent = self._unsent, self._count_unsent()
-        return has_unread_bytes(self._transport) or 0 < self._unsent < before
+    def unsent(self) -> int:
+        waiting: int = self._transport.get_write_buffer_size()
+        return waiting + count_unacknowledged(self._transport)
+
+    def has_unread(self) -> bool:
+        return has_unread_bytes(self._transport)
 
     def on_refused(self, engine: Engine, error: ProtocolError) -> None:
         if error.status != 503:  # that is not the peer's fault, and is logged as ours
@@ -235,7 +243,7 @@ class Connection(asyncio.Protocol):
         self._reading = False
         self._transport.pause_reading()
         if self.phase is ACTIVE:
-            self.deadline = self._context.now + 1  # nothing else tells that the peer has left
+            self._enter_active()
 
     def resume_reading(self) -> None:
         self._reading = True
@@ -308,6 +316,8 @@ class Connection(asyncio.Protocol):
             end = ending(self._transport)
             if end is Ending.GONE:
                 self.abort()
+            elif self._is_upgraded:
+                pass  # it is heard of when what came before is read
             elif end is Ending.HALF and not self.eof_received():
                 self._transport.close()
 
@@ -345,13 +355,20 @@ class Connection(asyncio.Protocol):
     def _expire_body(self) -> None:
         """A period of the body's time is over: has enough of it come?"""
         arrived = self._engine.body_progress()
-        if arrived is None or arrived >= self._context.body_bytes:
+        if not self._reading and ending(self._transport) is Ending.GONE:
+            self.abort()
+        elif arrived is None or arrived >= self._context.body_bytes:
             self._enter(RECEIVING)
         else:
             self.phase = ACTIVE
             self.deadline = inf
             reason = "the request body does not arrive fast enough (--min-body-rate)"
             self.on_refused(self._engine, ProtocolError(408, reason))
+
+    def _enter_active(self) -> None:
+        self.phase = ACTIVE
+        # While nothing is read, nothing else tells that the peer has left.
+        self.deadline = inf if self._reading else self._context.now + 1
 
     def _enter(self, phase: Phase) -> None:
         self.phase = phase

@@ -11,7 +11,7 @@ from .access_format import clock
 from .engines.fields import reason_phrase, response_head
 from .escaping import printable, request_name
 from .http_exchange import HttpExchange
-from .http_states import AWAITED, COMPLETE, DISCONNECTED, HELD, HUNG_UP, LAST
+from .http_states import AWAITED, CLOSING, COMPLETE, DISCONNECTED, HELD, HUNG_UP, LAST
 from .logs import app_log, one_line
 from .types import ClientDisconnected, Headers
 
@@ -89,7 +89,8 @@ class HttpCycle(HttpExchange):
 
     def _failed(self, error: BaseException) -> None:
         """The application raised. Whatever it was, this request ends here."""
-        if self.sending is DISCONNECTED:
+        over = self.sending is COMPLETE or self.sending is CLOSING
+        if self.sending is DISCONNECTED or (over and ClientDisconnected.is_behind(error)):
             self._failed_alone(error)
             return
         cancelled = self._task is not None and self._task.cancelling() > 0

@@ -57,14 +57,20 @@ class Tunnel(Protocol):
     def release(self) -> None:
         """Take bytes from the peer again."""
 
-    def close(self, *, linger: bool = False) -> None:
-        """Send what is buffered, then close; with `linger`, although the peer may be sending."""
+    def close(self) -> None:
+        """Send what is buffered, then close, though the peer may be sending.
+
+        The cycle is fed nothing any more.
+        """
 
     def abort(self) -> None:
-        """Close at once."""
+        """Close at once, so that the peer sees an error."""
 
-    def shows_life(self) -> bool:
-        """Whether the peer has sent something that is not read yet, or takes what it is sent."""
+    def unsent(self) -> int:
+        """How many bytes of what was sent the peer has not taken yet, as far as one can know."""
+
+    def has_unread(self) -> bool:
+        """Whether the peer has sent something that is not read yet."""
 
 
 class Upgrading(Receiver, Protocol):
@@ -191,8 +197,11 @@ class Sink(Protocol):
     def on_upgraded(self, engine: Engine) -> None:
         """The connection is another engine's from now on."""
 
-    def shows_life(self) -> bool:
-        """As `Tunnel.shows_life`."""
+    def unsent(self) -> int:
+        """As `Tunnel.unsent`."""
+
+    def has_unread(self) -> bool:
+        """As `Tunnel.has_unread`."""
 
     def has_finished(self) -> bool:
         """Whether the peer has closed its sending side, as we may be about to hear."""
@@ -241,7 +250,13 @@ class FrameReceiver(Protocol):
 
 
 class Frames(Protocol):
-    """A frame engine: WebSocket frames of one connection, seen from the server's side."""
+    """A frame engine: WebSocket frames of one connection, seen from the server's side.
+
+    Attributes:
+        step: How many bytes it is to be fed at most, so that not too much comes of it at once.
+    """
+
+    step: int
 
     def feed(self, data: bytes, receiver: FrameReceiver) -> None:
         """Take bytes from the peer. Raises WebSocketError, after which there is nothing more."""
@@ -257,6 +272,9 @@ class Frames(Protocol):
 
     def close(self, code: int, reason: str) -> bytes:
         """A close frame; with 1005, one without a code. A reason that is too long is cut."""
+
+    def lost(self) -> None:
+        """It is over: let go of everything."""
 
 
 class Defaults(Protocol):

@@ -84,8 +84,8 @@ class Request:
     `target` is a path with a query, or `*`, as received and ASCII (of an absolute URL, what follows
     its authority: RFC 9112 section 3.2.2). `headers` have lower-case names, in the order received.
     `content_length` is None for a body of unknown length; a request without a body has 0.
-    `accepts_trailers` says that the client wants those of the response. `upgrade` is what it would
-    rather speak than HTTP, in lower case, if it asks for that.
+    `accepts_trailers` says that the client wants those of the response. `upgrade` are the
+    protocols that it would rather speak than HTTP, in lower case, if it asks for that.
     """
 
     __slots__ = (
@@ -109,7 +109,7 @@ class Request:
         content_length: int | None = 0,
         keep_alive: bool = True,
         expects_continue: bool = False,
-        upgrade: bytes = b"",
+        upgrade: tuple[bytes, ...] = (),
         accepts_trailers: bool = False,
     ) -> None:
         self.method = method

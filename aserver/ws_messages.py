@@ -49,6 +49,22 @@ def close_code(message: Message) -> tuple[int, str]:
         raise AppError(f"websocket.close must not have the code {code!r} (RFC 6455 section 7.4)")
     if reason is None:
         reason = ""
-    if not isinstance(reason, str):
+    elif not isinstance(reason, str):
         raise AppError(f"websocket.close must have a str as 'reason', not {type(reason).__name__}")
+    try:
+        reason.encode("utf-8")
+    except UnicodeEncodeError:
+        raise AppError("websocket.close has a reason with lone surrogates, no UTF-8") from None
     return int(code), reason
+
+
+def subprotocol(message: Message) -> str | None:
+    """The subprotocol that websocket.accept has, if any.
+
+    Raises:
+        AppError: It is no text.
+    """
+    name = message.get("subprotocol")
+    if name is not None and not isinstance(name, str):
+        raise AppError(f"websocket.accept must have a str as 'subprotocol', not {name!r}")
+    return name or None

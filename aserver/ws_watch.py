@@ -7,8 +7,8 @@ way, bytes and messages, only notes the time.
 from math import inf
 from typing import Protocol
 
-from .context import Context
-from .engines.ws import GOING_AWAY
+from .context import TICK, Context
+from .engines.ws import FAILING, GOING_AWAY, WebSocket
 
 # A client's mistake is answered when the application has answered the messages before it, but not
 # later than this.
@@ -17,23 +17,6 @@ _FAILING_SECONDS = 1.0
 
 class Watched(Protocol):
     """The cycle, seen from its watch."""
-
-    @property
-    def is_held(self) -> bool:
-        """Whether nothing is read from the client at present."""
-
-    @property
-    def is_failing(self) -> bool:
-        """Whether the client has made a mistake and has not been told so."""
-
-    def end_failing(self) -> None:
-        """Tell it now."""
-
-    def ping(self) -> None:
-        """Ask the client for a sign of life."""
-
-    def shows_life(self) -> bool:
-        """Whether the client has sent something unread, or takes what it is sent."""
 
     def close(self, code: int, reason: str) -> None:
         """The server closes."""
@@ -54,26 +37,34 @@ class Watch:
     __slots__ = (
         "_closing",
         "_context",
+        "_cycle",
         "_ends_at",
         "_ping_at",
         "_pinged_at",
-        "_watched",
+        "_taken",
+        "_websocket",
         "active_at",
         "alive_at",
         "deadline",
     )
 
-    def __init__(self, context: Context, watched: Watched) -> None:
+    def __init__(self, context: Context, websocket: WebSocket, cycle: Watched) -> None:
+        limits = context.socket_limits
         self._context = context
-        self._watched = watched
+        self._websocket = websocket
+        self._cycle = cycle
         self.alive_at = self.active_at = context.now
-        self._ends_at = context.now + context.socket_limits.age_seconds
-        self._ping_at = context.now + context.socket_limits.ping_seconds
+        self._ends_at = context.now + limits.age_seconds
+        self._ping_at = context.now + limits.ping_seconds
         self._pinged_at = inf  # the first ping that is not answered yet
         self._closing = False
+        self._taken = 0  # bytes that the client had taken when we began to wait for it
         self.deadline = inf
         self._rearm()
         context.sockets.add(self)
+
+    def __repr__(self) -> str:
+        return f"<Watch deadline={self.deadline} closing={self._closing} {self._websocket!r}>"
 
     def stop(self) -> None:
         """It is over."""
@@ -82,43 +73,57 @@ class Watch:
     def close(self) -> None:
         """A close frame was sent: its answer is all that is waited for."""
         self._closing = True
-        self.deadline = self._context.now + self._context.socket_limits.close_seconds
+        self._taken = self._websocket.taken()
+        self._wait(self._context.socket_limits.close_seconds)
 
     def hurry(self) -> None:
         """The client has made a mistake: it shall hear of it soon."""
-        self.deadline = self._context.now + _FAILING_SECONDS
+        self._wait(_FAILING_SECONDS)
+
+    def _wait(self, seconds: float) -> None:
+        """Not less than so long: the clock may be late by a tick."""
+        self.deadline = self._context.now + seconds + TICK
 
     def expire(self) -> None:
         """See what it is that is overdue."""
         now, limits = self._context.now, self._context.socket_limits
-        if self._watched.is_failing:
-            self._watched.end_failing()
+        if self._websocket.state is FAILING:
+            self._websocket.end_failing()
         elif self._closing:
-            self._watched.give_up("it did not answer a close frame (--websocket-close-timeout)")
+            if self._has_taken():  # what lies before our close frame
+                self._wait(limits.close_seconds)
+            else:
+                self._cycle.give_up("it did not answer a close frame (--websocket-close-timeout)")
         elif now >= self._ends_at:
-            self._watched.close(GOING_AWAY, "open for too long (--websocket-timeout)")
+            self._cycle.close(GOING_AWAY, "open for too long (--websocket-timeout)")
         elif now >= self.active_at + limits.idle_seconds:
-            self._watched.close(GOING_AWAY, "idle for too long (--websocket-idle-timeout)")
+            self._cycle.close(GOING_AWAY, "idle for too long (--websocket-idle-timeout)")
         else:
             self._look_for_life(now)
 
+    def _has_taken(self) -> bool:
+        """Whether the client takes what it is sent: its answer may be long in coming."""
+        before, self._taken = self._taken, self._websocket.taken()
+        return self._taken > before
+
     def _look_for_life(self, now: float) -> None:
         """Ping on time, whatever the client sends: proxies want to see something from us, too."""
-        if self._watched.is_held:
+        limits, websocket = self._context.socket_limits, self._websocket
+        if websocket.is_held:
             self.alive_at = now  # we do not listen
         if self.alive_at >= self._pinged_at:
             self._pinged_at = inf
-        if now >= self._pinged_at + self._context.socket_limits.pong_seconds:
-            if not self._watched.shows_life():
-                self._watched.give_up("it did not answer a ping (--ping-timeout)")
+        if now >= self._pinged_at + limits.pong_seconds:
+            if not self._has_taken() and not websocket.tunnel.has_unread():
+                self._cycle.give_up("it did not answer a ping (--ping-timeout)")
                 return
-            self._pinged_at = inf
+            self._pinged_at = now
         if now >= self._ping_at:
-            self._ping_at = now + self._context.socket_limits.ping_seconds
+            self._ping_at = now + limits.ping_seconds
             if self._pinged_at == inf:
                 self._pinged_at = now
-                self._watched.shows_life()  # as it is from here on
-            self._watched.ping()
+                self._taken = websocket.taken()
+            websocket.ping()
         self._rearm()
 
     def _rearm(self) -> None:

@@ -15,6 +15,8 @@ from aserver.connection import Connection
 from aserver.context import Context
 from aserver.engines import h1_h11
 from aserver.engines.h1_httptools import HttpToolsParser
+from aserver.engines.ws import NewFrames
+from aserver.engines.ws_wsproto import WsprotoFrames
 from aserver.limits import RequestLimits, sweep
 from aserver.seams import Engine, Head, Parser, Upgrading
 from aserver.server import choose_frames
@@ -30,6 +32,7 @@ from aserver.types import (
 )
 
 PARSERS: dict[str, Parser] = {"httptools": HttpToolsParser().parse, "h11": h1_h11.parse}
+FRAMES: dict[str, NewFrames] = {"wsproto": WsprotoFrames}
 LIMITS = RequestLimits.of(Config().limits)
 
 # Property tests are bounded, and the same everywhere.
@@ -131,7 +134,8 @@ class FakeSink:
         self.reading = True
         self.closing = False
         self.finished = False
-        self.lives = False
+        self.untaken = 0  # bytes
+        self.unread = False
         self.upgraded: Engine | None = None
         self._eager = eager
 
@@ -164,8 +168,11 @@ class FakeSink:
     def on_upgraded(self, engine: Engine) -> None:
         self.upgraded = engine
 
-    def shows_life(self) -> bool:
-        return self.lives
+    def unsent(self) -> int:
+        return self.untaken
+
+    def has_unread(self) -> bool:
+        return self.unread
 
     def on_half_closed(self) -> None:
         self.calls.append("half-closed")
@@ -205,7 +212,8 @@ class FakeTunnel:
         self.written = b""
         self.calls: list[str] = []
         self.is_full = False
-        self.lives = False
+        self.untaken = 0  # bytes
+        self.unread = False
 
     def send(self, data: bytes) -> bool:
         assert data
@@ -218,14 +226,17 @@ class FakeTunnel:
     def release(self) -> None:
         self.calls.append("release")
 
-    def close(self, *, linger: bool = False) -> None:
-        self.calls.append("linger" if linger else "close")
+    def close(self) -> None:
+        self.calls.append("close")
 
     def abort(self) -> None:
         self.calls.append("abort")
 
-    def shows_life(self) -> bool:
-        return self.lives
+    def unsent(self) -> int:
+        return self.untaken
+
+    def has_unread(self) -> bool:
+        return self.unread
 
 
 class FakeEngine:
@@ -355,13 +366,14 @@ def new_context(
     **options: Any,
 ) -> Context:
     """A worker's shared state, its clock at zero."""
+    config = Config.of(**options)
     return Context(
         app,
-        Config.of(**options),
+        config,
         asyncio.get_running_loop(),
         parser,
         task_context or contextvars.Context(),
-        choose_frames("auto"),
+        choose_frames(config.websocket.ws),
         wall=0.0,
         tick=1.0,
     )
@@ -379,7 +391,8 @@ class FakeClock:
         self.wall += seconds
         context = self._context
         context.advance(self.wall)
-        return sweep(context.now, context.connections) + sweep(context.now, context.cycles)
+        kinds = (context.connections, context.cycles, context.sockets)
+        return sum(sweep(context.now, kind) for kind in kinds)
 
     def run(self, seconds: int) -> int:
         """A tick a second."""

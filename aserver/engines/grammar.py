@@ -7,6 +7,7 @@ line has a token and a colon, both parsers see to, and `check_field_lines` says 
 """
 
 import re
+from collections.abc import Iterable
 from math import inf
 
 from ..limits import RequestLimits
@@ -241,3 +242,8 @@ def split_fields(block: bytes) -> Headers:
         name, _, value = line.partition(b":")
         fields.append((name.lower(), value.strip(b" \t")))
     return fields
+
+
+def elements(values: Iterable[bytes]) -> list[bytes]:
+    """The elements of a list-based field (RFC 9110 section 5.6.1), the empty ones, too."""
+    return [element.strip(b" \t") for value in values for element in value.split(b",")]

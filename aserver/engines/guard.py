@@ -13,6 +13,7 @@ from ..seams import Parser
 from ..types import ProtocolError, Request
 from .grammar import (
     check_field_lines,
+    elements,
     is_token,
     line_too_long,
     read_fields,
@@ -153,7 +154,7 @@ def _judge(request: Request) -> None:
             values.setdefault(name, []).append(value)
     _check_host(values.get(b"host", []), request.http_version)
     _take_framing(request, values.get(b"content-length", []), values.get(b"transfer-encoding", []))
-    options = _elements(values.get(b"connection", []))
+    options = _names(values.get(b"connection", []))
     request.keep_alive = request.http_version == "1.1"
     if b"close" in options:
         request.keep_alive = False
@@ -166,13 +167,13 @@ def _judge(request: Request) -> None:
             raise ProtocolError(417, "the only expectation understood here is 100-continue")
         request.expects_continue = True
     if b"upgrade" in options:
-        request.upgrade = b", ".join(values.get(b"upgrade", [])).lower()
-    request.accepts_trailers = b"trailers" in _elements(values.get(b"te", []))
+        request.upgrade = tuple(_names(values.get(b"upgrade", [])))
+    request.accepts_trailers = b"trailers" in _names(values.get(b"te", []))
 
 
-def _elements(values: list[bytes]) -> list[bytes]:
-    """The elements of a list-based field (RFC 9110 section 5.6.1), in lower case."""
-    return [element.strip(b" \t") for value in values for element in value.lower().split(b",")]
+def _names(values: list[bytes]) -> list[bytes]:
+    """The elements of fields whose letters' case does not matter."""
+    return [element.lower() for element in elements(values)]
 
 
 def _check_host(hosts: list[bytes], version: str) -> None:
@@ -208,10 +209,10 @@ def _take_framing(request: Request, lengths: list[bytes], codings: list[bytes]) 
 
 def _check_codings(codings: list[bytes]) -> None:
     """RFC 9112 sections 6.1 and 6.3: chunked, once and last; we know no other."""
-    elements = _elements(codings)
-    if elements == [b"chunked"] and len(codings) == 1:
+    names = _names(codings)
+    if names == [b"chunked"] and len(codings) == 1:
         return
-    if b"chunked" in elements[:-1] or not all(map(is_token, elements)):
+    if b"chunked" in names[:-1] or not all(map(is_token, names)):
         raise ProtocolError(400, "Transfer-Encoding is not a list that ends in chunked, once")
     raise ProtocolError(501, "the only transfer coding understood here is chunked")
 

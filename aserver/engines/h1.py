@@ -12,7 +12,7 @@ from ..limits import DRAIN_BYTES, RequestLimits
 from ..seams import Defaults, Head, Parser, Receiver, Sink, Upgrading
 from ..types import Headers, ProtocolError, Request
 from .fields import CLOSE
-from .h1_reader import BODY, DISCARD, HEAD, HELD, RequestReader
+from .h1_reader import BODY, CLOSED, DISCARD, HEAD, HELD, RequestReader
 from .h1_tunnel import H1Tunnel
 from .h1_wire import interim_response, last_chunk, refusal, unusual_pieces
 
@@ -216,7 +216,7 @@ class H1:
     def upgrade(self, cycle: Upgrading, protocol: bytes, head: Head) -> None:
         """Switch protocols: the connection is a tunnel of the cycle's from now on."""
         reader, sink = self._reader, self._sink
-        lines = b"upgrade: %b\r\nconnection: Upgrade\r\n" % protocol
+        lines = b"Upgrade: %b\r\nConnection: Upgrade\r\n" % protocol
         self._write(b"".join(unusual_pieces(head, "1.1", lines, True, self._defaults)))
         early = bytes(reader.held)  # the client may have begun to speak it
         reader.close()
@@ -229,7 +229,7 @@ class H1:
         if early:
             cycle.feed(early)
         if self._half_closed:
-            cycle.lost()
+            cycle.hung_up()
             sink.close()
         elif self._draining:
             cycle.drain()
@@ -311,13 +311,15 @@ class H1:
         if self._draining and not self._reader.held:
             self._close()  # while it is known whether there may be something unread
             return
+        reader = self._reader
         try:
-            self._reader.next()
+            reader.next()
         except ProtocolError as error:
             self._sink.on_refused(self, error)
             return
-        reader = self._reader
-        if self._half_closed:
+        if reader.state is CLOSED:
+            pass  # the next request, an eager one, has been upgraded
+        elif self._half_closed:
             self._go_on_half_closed()
         elif self._draining and reader.state is HEAD and not reader.held:
             self._close()

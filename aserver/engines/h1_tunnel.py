@@ -23,7 +23,7 @@ class H1Tunnel:
         self._held = False
 
     def __repr__(self) -> str:
-        return f"<H1Tunnel {self._cycle!r}>"
+        return f"<H1Tunnel held={self._held}>"
 
     # As the cycle's tunnel
 
@@ -51,21 +51,28 @@ class H1Tunnel:
             self._held = False
             self._sink.resume_reading()
 
-    def close(self, *, linger: bool = False) -> None:
+    def close(self) -> None:
         """Send what is buffered, then close."""
-        if linger or self._held:  # else it could lose our last words (RFC 9112 section 9.6)
-            self._held = False
-            self._sink.linger()
-        else:
-            self._sink.close()
+        self._let_go()
+        # Whatever is unread, the peer shall get our last words (RFC 6455 section 7.1.1).
+        self._sink.linger()
 
     def abort(self) -> None:
         """Close at once."""
+        self._let_go()
         self._sink.abort(reset=True)
 
-    def shows_life(self) -> bool:
-        """Whether the peer has sent something, or takes what it is sent."""
-        return self._sink.shows_life()
+    def _let_go(self) -> None:
+        self.feed = _ignore
+        self._held = False
+
+    def unsent(self) -> int:
+        """How many bytes the peer has not taken yet."""
+        return self._sink.unsent()
+
+    def has_unread(self) -> bool:
+        """Whether the peer has sent something that is not read yet."""
+        return self._sink.has_unread()
 
     # In the engine's place
 
@@ -76,9 +83,7 @@ class H1Tunnel:
 
     def feed_eof(self) -> bool:
         """The peer sends no more: half of a tunnel is none."""
-        if self._held:
-            return True  # we have been asked without having read what came before
-        self._cycle.lost()
+        self._cycle.hung_up()
         return False
 
     def body_progress(self) -> None:
@@ -104,3 +109,7 @@ class H1Tunnel:
         self._cycle.lost()
         # The connection and the cycle point back here.
         del self._sink, self._write, self._cycle, self.feed
+
+
+def _ignore(data: bytes) -> None:
+    """Nothing that comes matters any more."""

@@ -3,6 +3,9 @@
 Messages are put together within limits, pings are answered, and the closing handshake is made from
 either side. Which frame engine finds the frames, and which version of HTTP the tunnel goes through,
 makes no difference here.
+
+Not too much is done at a time: of a large read, a piece is taken, and the rest when the event loop
+has had its turn, or when the application has taken what came of it.
 """
 
 from collections.abc import Callable
@@ -44,6 +47,9 @@ class Owner(Protocol):
     def on_message(self, message: str | bytes, size: int) -> None:
         """A whole message; `size` in bytes."""
 
+    def on_more(self) -> None:
+        """There is more to do: call `WebSocket.go_on` soon."""
+
     def on_failing(self) -> None:
         """The peer has made a mistake; it is to be told so by `WebSocket.end_failing`.
 
@@ -58,9 +64,24 @@ class Owner(Protocol):
 
 
 class WebSocket:
-    """One open WebSocket."""
+    """One open WebSocket.
 
-    __slots__ = ("_assembly", "_error", "_frames", "_owed", "_owner", "state", "tunnel")
+    Attributes:
+        written: Bytes that were sent through the tunnel.
+    """
+
+    __slots__ = (
+        "_assembly",
+        "_error",
+        "_frames",
+        "_held",
+        "_owed",
+        "_owner",
+        "_rest",
+        "state",
+        "tunnel",
+        "written",
+    )
 
     tunnel: Tunnel  # set before anything else happens
 
@@ -68,29 +89,75 @@ class WebSocket:
         self._owner = owner
         self._frames = frames
         self._assembly = Assembly(limits)
+        self._rest = b""  # of what has come through the tunnel
+        self._held = False  # whether the application has enough to do
         self._owed: bytes | None = None  # the ping that is to be answered when there is room
-        self._error: WebSocketError | None = None
+        self._error = (NORMAL, "")  # the peer's mistake, once there is one
         self.state = OPEN
+        self.written = 0
 
     def __repr__(self) -> str:
-        return f"<WebSocket {self.state.name}>"
+        return f"<WebSocket {self.state.name} held={self._held} rest={len(self._rest)}>"
 
     # From the peer
 
     def feed(self, data: bytes) -> None:
         """Take bytes from the peer."""
+        if self._rest or self._held:
+            self._rest += data
+        else:
+            self._take(data)
+
+    def _take(self, data: bytes) -> None:
         if self.state is not OPEN and self.state is not CLOSING:
             return
+        step = self._frames.step
+        if len(data) > step:
+            self._rest = data[step:]
+            data = data[:step]
         try:
             self._frames.feed(data, self)
         except WebSocketError as error:
-            self._error = error
+            self._error = (error.code, error.reason)
+            self._rest = b""
             if self.state is OPEN:
                 self.state = FAILING
                 self._assembly.clear()
                 self._owner.on_failing()
             else:
                 self.end_failing()
+        if self._rest:
+            self.tunnel.hold()
+            if not self._held:
+                self._owner.on_more()
+
+    def go_on(self) -> None:
+        """Take more of what has come."""
+        if self._held:
+            return
+        if self._rest:
+            rest, self._rest = self._rest, b""
+            self._take(rest)
+        if not self.is_held and self.state is not CLOSED:
+            self.tunnel.release()
+
+    def hold(self) -> None:
+        """The application has enough to do: take no more."""
+        self._held = True
+        self.tunnel.hold()
+
+    def release(self) -> None:
+        """It may get more."""
+        self._held = False
+        if self._rest:
+            self._owner.on_more()
+        else:
+            self.tunnel.release()
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the peer may have sent what is not looked at yet."""
+        return self._held or bool(self._rest)
 
     def on_data(
         self, data: str | bytes, size: int, *, ends_frame: bool, ends_message: bool
@@ -111,20 +178,17 @@ class WebSocket:
 
         Who does not read what is sent is answered only the last of its pings (section 5.5.3).
         """
-        if self.state is not OPEN:
-            return
         if self.tunnel.is_full:
             self._owed = payload
         else:
-            self.tunnel.send(self._frames.pong(payload))
+            self._write(self._frames.pong(payload))
 
     def on_close(self, code: int, reason: str) -> None:
         """From the frames: the peer's close frame, which is the last that counts."""
         if self.state is OPEN:
             # Section 5.5.1: an answer has the same code.
-            self.tunnel.send(self._frames.close(code, ""))
+            self._write(self._frames.close(code, ""))
         self._end(code, reason, "client")
-        self.tunnel.close()
 
     # To the peer
 
@@ -138,53 +202,66 @@ class WebSocket:
             frame = self._frames.message(message)
         except UnicodeEncodeError:
             raise AppError("a text with lone surrogates cannot be sent as UTF-8") from None
+        return self._write(frame)
+
+    def _write(self, frame: bytes) -> bool:
+        self.written += len(frame)
         return self.tunnel.send(frame)
 
     def ping(self) -> None:
         """Ask the peer for a sign of life."""
         if self.state is OPEN:
-            self.tunnel.send(self._frames.ping(b""))
+            self._write(self._frames.ping(b""))
 
     def resume(self) -> None:
         """There is room in the tunnel again."""
         owed, self._owed = self._owed, None
-        if owed is not None and self.state is OPEN:
-            self.tunnel.send(self._frames.pong(owed))
+        if owed is not None and (self.state is OPEN or self.state is CLOSING):
+            self._write(self._frames.pong(owed))
+
+    def taken(self) -> int:
+        """How many bytes the peer has taken, as far as one can know."""
+        return self.written - self.tunnel.unsent()
+
+    # The end
 
     def close(self, code: int, reason: str = "") -> None:
-        """Begin the closing handshake. It ends with the peer's close frame."""
-        if self.state is FAILING:
-            self.end_failing()
-        elif self.state is OPEN:
+        """Begin the closing handshake, if nobody has. It ends with the peer's close frame."""
+        if self.state is OPEN:
+            frame = self._frames.close(code, reason)
             self.state = CLOSING
             self._assembly.clear()
-            self.tunnel.send(self._frames.close(code, reason))
+            self._write(frame)
 
     def end_failing(self) -> None:
         """Section 7.1.7: say what is wrong, and close without waiting for an answer."""
-        error = self._error
-        assert error is not None
+        code, reason = self._error
         if self.state is FAILING:
-            self.tunnel.send(self._frames.close(error.code, error.reason))
-        self._end(error.code, error.reason, "server")
-        self.tunnel.close(linger=True)
+            self._write(self._frames.close(code, reason))
+        self._end(code, reason, "server")
 
     def give_up(self) -> None:
         """Nothing is heard of the peer: close, and tell it in case that it is there."""
-        if self.state is OPEN or self.state is FAILING:
-            self.tunnel.send(self._frames.close(INTERNAL_ERROR, ""))
+        is_gone = self.state is CLOSING or self.tunnel.unsent() > 0
+        if not is_gone:
+            self._write(self._frames.close(INTERNAL_ERROR, ""))
         self.lost()
-        self.tunnel.close(linger=True)
+        if is_gone:
+            self.tunnel.abort()
+        else:
+            self.tunnel.close()
 
     def lost(self) -> None:
-        """The tunnel is gone."""
+        """The tunnel is gone, or nobody waits for its end any more."""
         self.state = CLOSED
+        self._rest = b""
         self._assembly.clear()
+        self._frames.lost()
 
     def _end(self, code: int, reason: str, by: str) -> None:
-        self.state = CLOSED
-        self._assembly.clear()
+        self.lost()
         self._owner.on_closed(code, reason, by)
+        self.tunnel.close()
 
 
 def size_of(data: str | bytes) -> int:

@@ -2,7 +2,6 @@
 
 from ..limits import MessageLimits
 from ..types import WebSocketError
-from .ws_deflate import too_large
 
 # So many pieces become one, so that tiny fragments cost little more than their bytes; each byte is
 # copied once for it.
@@ -79,3 +78,10 @@ class Assembly:
 def _joined(pieces: list[str | bytes]) -> str | bytes:
     # They are all of one kind: a message is text or not.
     return pieces[0][:0].join(pieces)  # type: ignore[arg-type]
+
+
+def too_large(limit: float) -> WebSocketError:
+    """The end of a WebSocket by the size of a message."""
+    return WebSocketError(
+        1009, f"the message is larger than {limit:.0f} bytes (--websocket-max-message-size)"
+    )

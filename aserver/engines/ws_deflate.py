@@ -6,20 +6,22 @@ they are needed. What a message inflates to is bounded before it is inflated.
 
 import zlib
 from collections.abc import Iterable, Sequence
-from math import inf
 from typing import NamedTuple, Protocol
 
 from ..types import WebSocketError
+from .ws_assembly import too_large
 
 NAME = b"permessage-deflate"
 
 _SMALLEST, _LARGEST = 8, 15  # window bits (section 7.1.2)
 _SMALLEST_OF_OURS = 9  # zlib cannot compress with less
-# zlib's own memory beside the window: 2 ** (level + 9) bytes. With 8, its default, it is four times
-# the window that we use; with this, it is as much.
+# zlib's memory beside the window's, which takes 2 ** (bits + 2) bytes: 2 ** (level + 9). At its own
+# default of 8, that is eight times as much as a window of 12 bits; with this, as much.
 _MEMORY_LEVEL = 5
 # Section 7.2.1: the empty block at the end of each message is not sent.
 _TAIL = b"\x00\x00\xff\xff"
+# What cannot be compressed grows by five bytes a block, and the sender may flush when it likes.
+_WORST, _SLACK = 1.25, 65_536
 # Inflated at a time, in bytes: more would be copied in zlib when there is a lot of it.
 _STEP = 2**18
 
@@ -38,7 +40,8 @@ class DeflateLimits(NamedTuple):
     """What the configuration says of compression.
 
     Attributes:
-        window_bits: Of the largest window, in either direction.
+        window_bits: Of the largest window; but a client that does not offer to have its own limited
+            has one of 15 bits.
         threshold: Bytes of the smallest message that is compressed.
     """
 
@@ -120,15 +123,16 @@ class Inflater:
     """What a client compresses, inflated.
 
     Args:
-        most: Bytes that a message may inflate to.
+        most: Bytes that a message may inflate to. It may not have many more before, either.
     """
 
-    __slots__ = ("_bits", "_left", "_most", "_reset", "_zlib")
+    __slots__ = ("_bits", "_left", "_most", "_reset", "_taken", "_zlib")
 
     def __init__(self, deflate: Deflate, most: float) -> None:
         self._bits = max(deflate.inward_bits, _SMALLEST_OF_OURS)
         self._reset = deflate.inward_reset
         self._most = self._left = most
+        self._taken = 0
         self._zlib: zlib._Decompress | None = None
 
     def inflate(self, data: bytes) -> bytes:
@@ -140,6 +144,9 @@ class Inflater:
         if self._zlib is None:
             self._zlib = zlib.decompressobj(-self._bits)
         pieces = []
+        self._taken += len(data)
+        if self._taken > self._most * _WORST + _SLACK:  # empty blocks inflate to nothing
+            raise too_large(self._most)
         try:
             while True:
                 piece = self._zlib.decompress(data, _STEP)
@@ -149,7 +156,7 @@ class Inflater:
                     raise too_large(self._most)
                 data = self._zlib.unconsumed_tail
                 if self._zlib.eof:
-                    # Section 7.2.3.5: the sender may end a block for good, and begin another.
+                    # Section 7.2.3.4: the sender may end a block for good, and begin another.
                     data = self._zlib.unused_data
                     self._zlib = zlib.decompressobj(-self._bits)
                 elif len(piece) < _STEP:
@@ -162,6 +169,7 @@ class Inflater:
         """The last piece of a message."""
         last = self.inflate(_TAIL)
         self._left = self._most
+        self._taken = 0
         if self._reset:
             self._zlib = None
         return last
@@ -190,9 +198,3 @@ class Deflater:
         if self._reset:
             self._zlib = None
         return compressed[: -len(_TAIL)]
-
-
-def too_large(most: float) -> WebSocketError:
-    """The end of a WebSocket by the size of a message."""
-    limit = "" if most == inf else f" than {most:.0f} bytes"
-    return WebSocketError(1009, f"the message is larger{limit} (--websocket-max-message-size)")

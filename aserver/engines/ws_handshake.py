@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from ..types import AppError, HeaderPairs, Headers, ProtocolError, Request
 from .fields import ResponseHead, as_pair, response_head
-from .grammar import is_token
+from .grammar import elements, is_token
 from .ws_deflate import Deflate, DeflateLimits, negotiated
 
 VERSION = b"13"
@@ -17,18 +17,20 @@ _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 # Section 4.1: 16 bytes in base64. The last digit has four bits that are not zero.
 _is_key = re.compile(rb"[A-Za-z0-9+/]{21}[AQgw]==").fullmatch
 
-# RFC 6455 section 9.1: extension *( ";" name [ "=" value ] ), with a value that is a token, or
-# would be one without its quotes.
+# RFC 6455 section 9.1: extension *( ";" name [ "=" value ] ), with a value that is a token, or is
+# one without its quotes. Elements of a list may be empty (RFC 2616 section 2.1, "#rule").
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
-_PARAMETER = rb"[ \t]*+;[ \t]*+(%b)(?:[ \t]*+=[ \t]*+(?:(%b)|\"(%b)\"))?+" % (
-    _TOKEN,
-    _TOKEN,
-    _TOKEN,
-)
+_QUOTED = rb"\"((?:\\?[!#$%&'*+\-.^_`|~0-9A-Za-z])++)\""
+_PARAMETER = rb"[ \t]*+;[ \t]*+(%b)(?:[ \t]*+=[ \t]*+(?:(%b)|%b))?+" % (_TOKEN, _TOKEN, _QUOTED)
 _find_parameters = re.compile(_PARAMETER).findall
 _match_extension = re.compile(
-    rb"[ \t]*+(%b)((?:%b)*+)[ \t]*+(?:,|\Z)" % (_TOKEN, re.sub(rb"\((?!\?)", b"(?:", _PARAMETER))
+    rb"[ \t,]*+(%b)((?:%b)*+)[ \t]*+(?:,|\Z)" % (_TOKEN, re.sub(rb"\((?!\?)", b"(?:", _PARAMETER))
 ).match
+
+_is_over = re.compile(rb"[ \t,]*+\Z").match
+
+# More are not looked at: it is the first of one name that is agreed to.
+_MOST_OFFERS = 16
 
 # What a handshake's response has is for the server to say.
 _RESERVED = {
@@ -73,37 +75,29 @@ class Handshake:
         self._offers = _offers(fields.get(b"sec-websocket-extensions", []))
 
     def accept(
-        self, subprotocol: object, headers: HeaderPairs, limits: DeflateLimits | None
+        self, subprotocol: str | None, headers: HeaderPairs, limits: DeflateLimits | None
     ) -> tuple[ResponseHead, Deflate | None]:
         """The response's head, and the compression that it agrees to.
 
         Args:
-            subprotocol: The application's choice, or None.
+            subprotocol: The application's choice of `subprotocols`, or None.
             headers: What else it wants to say.
             limits: Of a compression; None: none at all.
 
         Raises:
-            AppError: It has chosen what was not offered, or says what is not for it to say.
+            AppError: It says what is not for it to say.
         """
-        fields = [(b"sec-websocket-accept", accept_key(self._key))]
+        # So spelled for clients that compare letters; HTTP/2 has its own way with them.
+        fields = [(b"Sec-WebSocket-Accept", accept_key(self._key))]
         if subprotocol is not None:
-            fields.append((b"sec-websocket-protocol", self._chosen(subprotocol)))
+            fields.append((b"Sec-WebSocket-Protocol", subprotocol.encode("ascii")))
         deflate = None
         if limits is not None and self._offers:
             deflate = negotiated(self._offers, limits)
             if deflate is not None:
-                fields.append((b"sec-websocket-extensions", deflate.response))
+                fields.append((b"Sec-WebSocket-Extensions", deflate.response))
         head = response_head(200, [*fields, *_unreserved(headers)], "GET")
         return head.switching(), deflate
-
-    def _chosen(self, subprotocol: object) -> bytes:
-        if subprotocol not in self.subprotocols:
-            # Section 4.1: the client has to fail the connection, and browsers do.
-            raise AppError(
-                f"the subprotocol {subprotocol!r} is none of those that the client offers: "
-                f"{', '.join(self.subprotocols) or 'none'}"
-            )
-        return str(subprotocol).encode("ascii")
 
 
 def accept_key(key: bytes) -> bytes:
@@ -143,9 +137,7 @@ def _not_one(name: str, values: list[bytes]) -> str:
 
 def _subprotocols(values: list[bytes]) -> list[str]:
     """Section 4.1, item 10: tokens, all different."""
-    if not values:
-        return []
-    names = [name.strip(b" \t") for value in values for name in value.split(b",")]
+    names = [name for name in elements(values) if name]
     if not all(map(is_token, names)):
         raise ProtocolError(400, "Sec-WebSocket-Protocol is not a list of tokens")
     if len(set(names)) < len(names):
@@ -155,18 +147,20 @@ def _subprotocols(values: list[bytes]) -> list[str]:
 
 def _offers(values: list[bytes]) -> list[Offer]:
     """Section 9.1. Each header is a list by itself: no list begins in one and ends in another."""
-    offers = []
+    offers: list[Offer] = []
     for value in values:
         position = 0
-        while True:
+        while len(offers) < _MOST_OFFERS and not _is_over(value, position):
             match = _match_extension(value, position)
             if match is None:
                 raise ProtocolError(400, "Sec-WebSocket-Extensions is not a list of extensions")
-            parameters = [
-                (name, token or quoted) for name, token, quoted in _find_parameters(match[2])
-            ]
-            offers.append(Offer(match[1], parameters))
+            offers.append(Offer(match[1], _parameters(match[2])))
             position = match.end()
-            if match[0][-1:] != b",":
-                break
     return offers
+
+
+def _parameters(text: bytes) -> list[tuple[bytes, bytes]]:
+    return [
+        (name, token or quoted.replace(b"\\", b""))
+        for name, token, quoted in _find_parameters(text)
+    ]

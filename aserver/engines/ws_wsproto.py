@@ -5,7 +5,6 @@ from wsproto.events import (
     BytesMessage,
     CloseConnection,
     Ping,
-    Pong,
     TextMessage,
 )
 from wsproto.extensions import Extension
@@ -16,11 +15,27 @@ from ..types import WebSocketError
 from .ws import NO_STATUS, size_of
 from .ws_deflate import Deflate, Deflater, Inflater
 
-# With compression, wsproto copies what a read inflates to, several times. What it inflates to is a
-# thousand times as much at most.
-_SLICE = 8192
+# Bytes at a time. What is compressed becomes a thousand times as much at most, and wsproto copies
+# that several times.
+_UNCOMPRESSED = 2**18
+_COMPRESSED = 2**13
 
-_COMPRESSED = RsvBits(True, False, False)
+# What wsproto finds wrong, by how it begins to say so.
+_MISTAKES = {
+    "8-byte": "a frame's length has its highest bit set",
+    "CLOSE with 1 byte": "a close frame has half of a code",
+    "CLOSE with": "a close frame has a code that is none",
+    "Control frame with": "a control frame has more than 125 bytes",
+    "Invalid attempt": "a control frame is a fragment",
+    "Invalid opcode": "a frame has an opcode that is none",
+    "Payload length": "a frame's length is not in its shortest form",
+    "Reserved bit": "a frame has a reserved bit set",
+    "expected CONT": "a message begins before the one before it has ended",
+    "remote CLOSE": "a close frame has a code that must not be sent",
+    "server received": "a frame is not masked",
+    "unexpected CONT": "a fragment is of no message",
+}
+_FIRST_BIT = RsvBits(True, False, False)
 _CONTROL = {Opcode.CLOSE, Opcode.PING, Opcode.PONG}
 
 
@@ -32,22 +47,16 @@ class WsprotoFrames:
         most: Bytes that a message may inflate to.
     """
 
-    __slots__ = ("_connection", "_slice")
+    __slots__ = ("_compression", "_connection", "step")
 
     def __init__(self, deflate: Deflate | None, most: float) -> None:
-        extensions: list[Extension] = [] if deflate is None else [_PerMessageDeflate(deflate, most)]
+        self._compression = None if deflate is None else _PerMessageDeflate(deflate, most)
+        extensions: list[Extension] = [self._compression] if self._compression else []
         self._connection = Connection(SERVER, extensions)
-        self._slice = _SLICE if extensions else 0
+        self.step = _UNCOMPRESSED if deflate is None else _COMPRESSED
 
     def feed(self, data: bytes, receiver: FrameReceiver) -> None:
         """Take bytes from the peer; see `aserver.seams.Frames`."""
-        if self._slice and len(data) > self._slice:
-            for start in range(0, len(data), self._slice):
-                self._feed(data[start : start + self._slice], receiver)
-        else:
-            self._feed(data, receiver)
-
-    def _feed(self, data: bytes, receiver: FrameReceiver) -> None:
         connection = self._connection
         if connection.state not in (ConnectionState.OPEN, ConnectionState.LOCAL_CLOSING):
             return  # behind a close frame
@@ -74,7 +83,7 @@ class WsprotoFrames:
         """A close frame; or wsproto's word for a broken one of any kind."""
         state = self._connection.state
         if state is ConnectionState.OPEN or state is ConnectionState.LOCAL_CLOSING:
-            raise WebSocketError(int(event.code), event.reason or "")
+            raise WebSocketError(int(event.code), _in_our_words(event))
         receiver.on_close(int(event.code), event.reason or "")
 
     def message(self, data: str | bytes) -> bytes:
@@ -89,13 +98,31 @@ class WsprotoFrames:
 
     def pong(self, payload: bytes) -> bytes:
         """A pong frame."""
-        return self._connection.send(Pong(payload))
+        # By hand: wsproto has none behind our close frame, where section 5.5.2 still asks for it.
+        return b"\x8a%c%b" % (len(payload), payload)
 
     def close(self, code: int, reason: str) -> bytes:
         """A close frame."""
         if code == NO_STATUS:
             return self._connection.send(CloseConnection(CloseReason.NO_STATUS_RCVD))
         return self._connection.send(CloseConnection(code, reason))
+
+    def lost(self) -> None:
+        """It is over."""
+        # The windows are large, and wsproto's objects are left to the garbage collector.
+        if self._compression is not None:
+            self._compression.forget()
+            self._compression = None
+
+
+def _in_our_words(event: CloseConnection) -> str:
+    if event.code == CloseReason.INVALID_FRAME_PAYLOAD_DATA:
+        return "a text is not UTF-8"
+    reason = event.reason or ""
+    return next(
+        (ours for theirs, ours in _MISTAKES.items() if reason.startswith(theirs)),
+        "a frame breaks the protocol",
+    )
 
 
 class _PerMessageDeflate(Extension):
@@ -108,6 +135,10 @@ class _PerMessageDeflate(Extension):
         self._deflater = Deflater(deflate)
         self._compressed = False  # the message that is arriving
         self._control = False  # the frame that is
+
+    def forget(self) -> None:
+        """Let go of the windows."""
+        del self._inflater, self._deflater
 
     def enabled(self) -> bool:
         return True
@@ -127,7 +158,7 @@ class _PerMessageDeflate(Extension):
             raise WebSocketError(1002, "only a message's first frame says that it is compressed")
         if not self._control and opcode is not Opcode.CONTINUATION:
             self._compressed = rsv.rsv1
-        return _COMPRESSED
+        return _FIRST_BIT
 
     def frame_inbound_payload_data(self, proto: FrameDecoder | FrameProtocol, data: bytes) -> bytes:
         if self._compressed and not self._control:
@@ -151,4 +182,4 @@ class _PerMessageDeflate(Extension):
         fin: bool,
     ) -> tuple[RsvBits, bytes]:
         compressed = None if opcode in _CONTROL else self._deflater.deflate(data)
-        return (rsv, data) if compressed is None else (_COMPRESSED, compressed)
+        return (rsv, data) if compressed is None else (_FIRST_BIT, compressed)
