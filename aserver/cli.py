@@ -17,10 +17,10 @@ from .addresses import targets
 from .app import AppImportError, load_app
 from .config import Config
 from .declarations import ConfigError
+from .engine_choice import choose_parser
 from .logs import set_up_logging
 from .options import Settings, load, to_toml
 from .running import exit_now, raise_file_limit, run
-from .server import choose_parser
 from .types import ServerError
 
 EXIT_CODES = {

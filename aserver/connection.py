@@ -1,7 +1,7 @@
 """The connection: the one `asyncio.Protocol`.
 
-It owns the transport and the deadline of what it is waiting for, picks the engine, and is the
-engine's sink. It knows neither HTTP's syntax nor ASGI's messages.
+It owns the transport, picks the engine, and is the engine's sink. It knows neither HTTP's syntax
+nor ASGI's messages. Its deadlines are inherited.
 """
 
 import asyncio
@@ -11,15 +11,15 @@ from functools import partial
 from math import inf
 from typing import cast
 
+from .connection_phases import PhasedConnection
 from .context import Context
 from .engines.h1 import H1
 from .engines.ws_handshake import Handshake
-from .escaping import peer_name, printable
+from .escaping import printable
 from .http_cycle import HttpCycle
 from .limits import (
     ACTIVE,
     CLOSING,
-    DRAIN_SECONDS,
     DRAINING,
     HALF_CLOSE_SECONDS,
     HEAD,
@@ -27,7 +27,6 @@ from .limits import (
     NEW,
     RECEIVING,
     WRITING,
-    Phase,
 )
 from .logs import peer_log
 from .scope import Facts, http_scope, websocket_scope
@@ -36,7 +35,6 @@ from .sendfile import FileSender
 from .socket_facts import (
     Ending,
     addresses,
-    count_unacknowledged,
     ending,
     has_unread_bytes,
     reset_on_close,
@@ -51,38 +49,20 @@ _VERSION = sys.version_info[:3]
 _ENDLESS_WRITELINES = (3, 12, 0) <= _VERSION < (3, 12, 9) or (3, 13, 0) <= _VERSION < (3, 13, 2)
 
 
-class Connection(asyncio.Protocol):
+class Connection(PhasedConnection):
     """One client's connection, from accept to close."""
 
     __slots__ = (
         "__weakref__",
-        "_context",
-        "_engine",
-        "_facts",
-        "_file",
-        "_half_closed",
-        "_is_upgraded",
-        "_reading",
-        "_transport",
-        "_unsent",
-        "deadline",
         "is_closing",
-        "phase",
         "write",
         "write_paused",
         "writelines",
     )
 
     def __init__(self, context: Context) -> None:
-        self._context = context
-        self.phase: Phase = NEW
-        self.deadline = inf
+        super().__init__(context)
         self.write_paused = False
-        self._half_closed = False  # whether the peer sends no more
-        self._is_upgraded = False  # whether there is a tunnel in the place of requests
-        self._reading = True  # whether we take what it sends
-        self._file: FileSender | None = None  # while it sends one
-        self._unsent = 0  # bytes that waited for the peer when the deadline was last looked at
 
     def __repr__(self) -> str:
         if not hasattr(self, "_engine"):
@@ -107,7 +87,7 @@ class Connection(asyncio.Protocol):
         transport.set_write_buffer_limits(context.write_buffer)
         client, server = addresses(transport)
         self._facts = Facts("http", client, server, context.root_path)
-        self._engine: Engine = H1(self, context, context.parser, context.request_limits)
+        self._engine = H1(self, context, context.parser, context.request_limits)
         self.deadline = context.now + context.seconds[NEW]
         if context.draining:
             self._engine.drain()
@@ -195,13 +175,6 @@ class Connection(asyncio.Protocol):
         if self.phase is not WRITING:  # else it is about what came before
             self._enter_active()
 
-    def unsent(self) -> int:
-        waiting: int = self._transport.get_write_buffer_size()
-        return waiting + count_unacknowledged(self._transport)
-
-    def has_unread(self) -> bool:
-        return has_unread_bytes(self._transport)
-
     def on_refused(self, engine: Engine, error: ProtocolError) -> None:
         if error.status != 503:  # that is not the peer's fault, and is logged as ours
             self._context.throttle.info(
@@ -284,116 +257,6 @@ class Connection(asyncio.Protocol):
         idle = self.phase is IDLE or (self.phase is NEW and not patient)
         if idle and not self._engine.mid_head and not has_unread_bytes(self._transport):
             self.close()
-
-    def expire(self) -> None:
-        """The deadline has passed: what that means depends on what was waited for."""
-        unsent = self._count_unsent()
-        if self.phase is RECEIVING:
-            self._expire_body()
-        elif self.phase is DRAINING:
-            self._expire_draining(unsent)
-        elif unsent:
-            self._expire_writing(unsent)
-        elif self.phase is HEAD:
-            reason = "the request head did not arrive in time (--header-timeout)"
-            self.on_refused(self._engine, ProtocolError(408, reason))
-        elif (self.phase is IDLE or self.phase is NEW) and has_unread_bytes(self._transport):
-            self.deadline = self._context.now + 1  # its next request is in the kernel already
-        elif self.phase is ACTIVE:
-            self._expire_active()
-        elif self.phase is CLOSING:
-            self.abort(reset=True)
-        else:
-            self._expire_silence()
-
-    def _expire_active(self) -> None:
-        """The peer closed its side a moment ago; or we read nothing, and so hear nothing of it."""
-        self.deadline = inf
-        if self._half_closed:
-            self._engine.hang_up()
-        elif not self._reading:
-            self.deadline = self._context.now + 1
-            end = ending(self._transport)
-            if end is Ending.GONE:
-                self.abort()
-            elif self._is_upgraded:
-                pass  # it is heard of when what came before is read
-            elif end is Ending.HALF and not self.eof_received():
-                self._transport.close()
-
-    def _expire_silence(self) -> None:
-        """The peer has sent nothing: at all, or since it was answered."""
-        if self.phase is NEW:
-            self._context.throttle.info(
-                peer_log, "Closed %s: it has sent nothing (--first-byte-timeout)", self._peer
-            )
-        else:
-            peer_log.debug("Closed %s: it was idle (--keep-alive)", self._peer)
-        self.close()
-
-    def _expire_draining(self, unsent: int) -> None:
-        """Go on as long as the peer takes something of the response."""
-        if unsent < self._unsent:
-            self._unsent = unsent
-            self.deadline = self._context.now + DRAIN_SECONDS
-        else:
-            self.close()
-
-    def _expire_writing(self, unsent: int) -> None:
-        """The peer has not read everything: is it at least reading?"""
-        if self._unsent == 0 or unsent < self._unsent:
-            self._unsent = unsent
-            self.deadline = self._context.now + self._context.seconds[WRITING]
-        else:
-            self._context.throttle.info(
-                peer_log,
-                "Closed %s: it does not read its response (--write-timeout)",
-                self._peer,
-            )
-            self.abort(reset=True)  # an end could look like the response's
-
-    def _expire_body(self) -> None:
-        """A period of the body's time is over: has enough of it come?"""
-        arrived = self._engine.body_progress()
-        if not self._reading and ending(self._transport) is Ending.GONE:
-            self.abort()
-        elif arrived is None or arrived >= self._context.body_bytes:
-            self._enter(RECEIVING)
-        else:
-            self.phase = ACTIVE
-            self.deadline = inf
-            reason = "the request body does not arrive fast enough (--min-body-rate)"
-            self.on_refused(self._engine, ProtocolError(408, reason))
-
-    def _enter_active(self) -> None:
-        self.phase = ACTIVE
-        # While nothing is read, nothing else tells that the peer has left.
-        self.deadline = inf if self._reading else self._context.now + 1
-
-    def _enter(self, phase: Phase) -> None:
-        self.phase = phase
-        self.deadline = self._context.now + self._context.seconds[phase]
-
-    def _enter_writing(self, phase: Phase) -> None:
-        self._enter(phase)
-        self._unsent = self._count_unsent()
-
-    def _count_unsent(self) -> int:
-        """How many bytes wait for the peer, those of a file included.
-
-        The kernel may hold megabytes, and lets us write only when much of that is gone: a peer that
-        reads slowly makes its progress there.
-        """
-        unsent = self._transport.get_write_buffer_size()
-        if self._file is not None:
-            unsent += self._file.left
-        if unsent or self.phase is DRAINING:
-            unsent += count_unacknowledged(self._transport)
-        return unsent
-
-    @property
-    def _peer(self) -> str:
-        return peer_name(self._facts.client)
 
 
 def _write_joined(transport: asyncio.Transport, pieces: Iterable[bytes]) -> None:

@@ -19,14 +19,12 @@ from .app import load_app
 from .config import Config
 from .connection import Connection
 from .context import TICK, Context
-from .declarations import ConfigError
-from .engines.ws import NewFrames
-from .engines.ws_deflate import Deflate
+from .engine_choice import choose_frames, choose_parser
 from .lifespan import Lifespan
-from .limits import sweep
+from .limits import drain_all, sweep
 from .listener import Listener
 from .logs import enable_loggers, server_log
-from .seams import Frames, Parser
+from .seams import Parser
 from .sockets import open_listeners
 from .types import ASGIApplication
 
@@ -281,16 +279,15 @@ class Server:
     async def _drain(self, context: Context, grace: float) -> bool:
         """Let what is in progress end; returns whether it did, in the grace time."""
         patience = min(grace, _FIRST_REQUEST_SECONDS)
-        for connection in list(context.connections):
-            connection.drain(patient=patience > 0)
+        drain_all(context.connections, patient=patience > 0)
         if await self._settle(context, patience):
             return True
-        for connection in list(context.connections):
-            connection.drain()
+        drain_all(context.connections)
         server_log.info(
-            "Stopping; requests in progress: %d, waiting %g seconds for them at most "
-            "(a second signal ends the wait)",
+            "Stopping; requests in progress: %d, connections: %d, waiting %g seconds for them at "
+            "most (a second signal ends the wait)",
             len(context.cycles),
+            len(context.connections),
             grace,
         )
         return await self._settle(context, grace - patience)
@@ -337,29 +334,3 @@ class Server:
             with ThreadPoolExecutor(max_workers=1) as executor:
                 closed = executor.submit(context.access_log.close)
                 await asyncio.wrap_future(closed)
-
-
-def choose_parser(name: str) -> Parser:
-    """The HTTP/1 parser by its name in `--http`; one worker's, not to be shared."""
-    if name != "h11":
-        try:
-            from .engines.h1_httptools import HttpToolsParser
-        except ImportError:
-            if name != "auto":
-                raise ConfigError("--http httptools: httptools is not installed") from None
-        else:
-            return HttpToolsParser().parse
-    from .engines.h1_h11 import parse
-
-    return parse
-
-
-def choose_frames(name: str) -> NewFrames | None:
-    """What makes the WebSocket frame engine by its name in `--ws`; None for "none"."""
-    return None if name == "none" else _wsproto_frames
-
-
-def _wsproto_frames(deflate: Deflate | None, most: float) -> Frames:
-    from .engines.ws_wsproto import WsprotoFrames  # 20 ms, for those who have WebSockets
-
-    return WsprotoFrames(deflate, most)

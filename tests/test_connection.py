@@ -393,10 +393,10 @@ async def test_body_that_may_take_its_time(options: dict[str, Any]) -> None:
     assert received(client) == HELLO
 
 
-async def test_application_that_does_not_take_the_body() -> None:
+async def test_application_that_does_not_take_the_body(empty_kernel: FakeSocket) -> None:
     """The client is not to blame: nothing is read from it meanwhile."""
     stage = Stage()
-    client = stage.connect()
+    client = stage.connect(empty_kernel)
     call = await stage.call(client, UPLOAD)
     client.send(bytes(100_000))
     with pytest.raises(AssertionError, match="does not read now"):
@@ -409,6 +409,20 @@ async def test_application_that_does_not_take_the_body() -> None:
     assert not client.transport.received
     stage.clock.run(21)
     assert received(client) == SLOW
+    await call.end()
+
+
+async def test_client_that_leaves_while_nobody_takes_its_body(
+    kernel: tuple[FakeSocket, socket.socket],
+) -> None:
+    stage = Stage()
+    client = stage.connect(kernel[0])
+    call = await stage.call(client, UPLOAD)
+    client.send(bytes(100_000))
+    kernel[1].close()
+    stage.clock.run(21)
+    await rounds()
+    assert client.transport.aborted
     await call.end()
 
 

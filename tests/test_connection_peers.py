@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from aserver import connection, http_exchange
+from aserver import connection_phases, http_exchange
 from aserver.config import Limits
 from aserver.limits import DRAIN_BYTES
 from tests.fakes import Client, FakeSocket, body, rounds, start
@@ -113,7 +113,7 @@ class Kernel:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.held = 0
-        monkeypatch.setattr(connection, "count_unacknowledged", lambda transport: self.held)
+        monkeypatch.setattr(connection_phases, "count_unacknowledged", lambda transport: self.held)
 
 
 async def test_peer_that_reads_out_of_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -241,7 +241,7 @@ def test_functions_run_at_exit_that_are_stuck_end_with_the_second_signal(tmp_pat
 def test_it_says_what_it_waits_for(loop: list[str]) -> None:
     with Process(APP, *loop) as server, request(server, "/stream", "streaming"):
         server.signal(signal.SIGINT)
-        server.wait_for("Stopping; requests in progress: 1, waiting 30 seconds for them at most")
+        server.wait_for("Stopping; requests in progress: 1, connections: 1, waiting 30 seconds")
         server.signal(signal.SIGINT)
         assert_ended_well(server)
 

@@ -6,7 +6,6 @@ import gc
 import logging
 import signal
 import socket
-import sys
 import threading
 import time
 from pathlib import Path
@@ -18,11 +17,8 @@ import aserver.server as module
 from aserver import Config, Server
 from aserver.app import AppImportError
 from aserver.declarations import ConfigError
-from aserver.engines import h1_h11
-from aserver.engines.h1_httptools import HttpToolsParser
 from aserver.lifespan import LifespanError
 from aserver.listener import BindError
-from aserver.server import choose_parser
 from aserver.testing import serve
 from aserver.types import ASGIApplication, Receive, Scope, Send
 from tests.inside import (
@@ -453,16 +449,3 @@ def test_the_tick_closes_what_is_overdue(
         await server.stop()
 
     run_in_loop(test())
-
-
-# Choices
-
-
-def test_the_parser_is_chosen_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert isinstance(getattr(choose_parser("auto"), "__self__", None), HttpToolsParser)
-    assert isinstance(getattr(choose_parser("httptools"), "__self__", None), HttpToolsParser)
-    assert choose_parser("h11") is h1_h11.parse
-    monkeypatch.setitem(sys.modules, "aserver.engines.h1_httptools", None)
-    assert choose_parser("auto") is h1_h11.parse
-    with pytest.raises(ConfigError, match="httptools is not installed"):
-        choose_parser("httptools")

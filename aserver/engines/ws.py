@@ -105,10 +105,7 @@ class WebSocket:
         """Take bytes from the peer."""
         if self._rest or self._held:
             self._rest += data
-        else:
-            self._take(data)
-
-    def _take(self, data: bytes) -> None:
+            return
         if self.state is not OPEN and self.state is not CLOSING:
             return
         step = self._frames.step
@@ -137,7 +134,7 @@ class WebSocket:
             return
         if self._rest:
             rest, self._rest = self._rest, b""
-            self._take(rest)
+            self.feed(rest)
         if not self.is_held and self.state is not CLOSED:
             self.tunnel.release()
 
@@ -202,11 +199,12 @@ class WebSocket:
             frame = self._frames.message(message)
         except UnicodeEncodeError:
             raise AppError("a text with lone surrogates cannot be sent as UTF-8") from None
-        return self._write(frame)
-
-    def _write(self, frame: bytes) -> bool:
         self.written += len(frame)
         return self.tunnel.send(frame)
+
+    def _write(self, frame: bytes) -> None:
+        self.written += len(frame)
+        self.tunnel.send(frame)
 
     def ping(self) -> None:
         """Ask the peer for a sign of life."""

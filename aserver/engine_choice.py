@@ -1,0 +1,32 @@
+"""Which engines: what the options choose by name, imported only then."""
+
+from .declarations import ConfigError
+from .engines.ws import NewFrames
+from .engines.ws_deflate import Deflate
+from .seams import Frames, Parser
+
+
+def choose_parser(name: str) -> Parser:
+    """The HTTP/1 parser by its name in `--http`; one worker's, not to be shared."""
+    if name != "h11":
+        try:
+            from .engines.h1_httptools import HttpToolsParser
+        except ImportError:
+            if name != "auto":
+                raise ConfigError("--http httptools: httptools is not installed") from None
+        else:
+            return HttpToolsParser().parse
+    from .engines.h1_h11 import parse
+
+    return parse
+
+
+def choose_frames(name: str) -> NewFrames | None:
+    """What makes the WebSocket frame engine by its name in `--ws`; None for "none"."""
+    return None if name == "none" else _wsproto_frames
+
+
+def _wsproto_frames(deflate: Deflate | None, most: float) -> Frames:
+    from .engines.ws_wsproto import WsprotoFrames  # 20 ms, for those who have WebSockets
+
+    return WsprotoFrames(deflate, most)
