@@ -107,7 +107,8 @@ class OpeningCycle(HttpCycle):
             await super().send(denial)
         except AppError as error:
             raise AppError(str(error).replace("http.", "websocket.http.")) from None
-        self.closed_by = "application"
+        if self.closed_by != "server":  # else it is too late
+            self.closed_by = "application"
 
     def _over(self) -> None:
         """It is over, as far as the application is concerned."""

@@ -14,6 +14,10 @@ from .engines.ws import FAILING, GOING_AWAY, WebSocket
 # later than this.
 _FAILING_SECONDS = 1.0
 
+# The largest control frame of a server (RFC 6455 section 5.5). That the client's kernel takes ours
+# is no sign of the client.
+_CONTROL_BYTES = 127
+
 
 class Watched(Protocol):
     """The cycle, seen from its watch."""
@@ -58,7 +62,7 @@ class Watch:
         self._ping_at = context.now + limits.ping_seconds
         self._pinged_at = inf  # the first ping that is not answered yet
         self._closing = False
-        self._taken = 0  # bytes that the client had taken when we began to wait for it
+        self._taken = 0  # bytes that the client had taken when we began to wait, and our frames
         self.deadline = inf
         self._rearm()
         context.sockets.add(self)
@@ -73,7 +77,7 @@ class Watch:
     def close(self) -> None:
         """A close frame was sent: its answer is all that is waited for."""
         self._closing = True
-        self._taken = self._websocket.taken()
+        self._taken = self._websocket.taken() + _CONTROL_BYTES
         self._wait(self._context.socket_limits.close_seconds)
 
     def hurry(self) -> None:
@@ -123,6 +127,7 @@ class Watch:
             if self._pinged_at == inf:
                 self._pinged_at = now
                 self._taken = websocket.taken()
+            self._taken += _CONTROL_BYTES
             websocket.ping()
         self._rearm()
 

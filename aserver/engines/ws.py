@@ -163,6 +163,9 @@ class WebSocket:
         if self.state is not OPEN:
             return
         assembly = self._assembly
+        if ends_message and not assembly.begun and size <= assembly.least_limit:
+            self._owner.on_message(data, size)  # it is whole, as most are
+            return
         assembly.count(size, ends_frame=ends_frame)
         if not ends_message:
             assembly.add(data)

@@ -12,17 +12,30 @@ class Assembly:
     """The message that is arriving.
 
     Attributes:
+        begun: Whether there is one.
         size: Bytes of it that are there.
+        least_limit: A message of one frame may have so many.
     """
 
-    __slots__ = ("_fragments", "_frame_size", "_limits", "_parts", "_pieces", "size")
+    __slots__ = (
+        "_fragments",
+        "_frame_size",
+        "_limits",
+        "_parts",
+        "_pieces",
+        "begun",
+        "least_limit",
+        "size",
+    )
 
     def __init__(self, limits: MessageLimits) -> None:
         self._limits = limits
+        self.least_limit = min(limits.message, limits.frame)
         self.clear()
 
     def clear(self) -> None:
         """There is none."""
+        self.begun = False
         self.size = 0
         self._frame_size = 0
         self._fragments = 0
@@ -36,6 +49,7 @@ class Assembly:
             WebSocketError: It is too much.
         """
         limits = self._limits
+        self.begun = True
         self.size += size
         self._frame_size += size
         if self.size > limits.message:
