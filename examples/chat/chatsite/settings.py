@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from chatsite.layers import channel_layer
 from chatsite.secret import secret_key
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -15,6 +16,8 @@ ASGI_APPLICATION = "chatsite.asgi.application"
 ROOT_URLCONF = "chatsite.urls"
 INSTALLED_APPS = [
     "channels",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
     "django.contrib.messages",
     "django.contrib.sessions",
     "django.contrib.staticfiles",
@@ -28,6 +31,7 @@ MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -58,17 +62,11 @@ DATABASES = {
     },
 }
 
-CHANNEL_LAYER = os.environ.get("CHANNEL_LAYER", "memory")
-CHANNEL_LAYERS = {
-    "default": (
-        {"BACKEND": "channels.layers.InMemoryChannelLayer"}
-        if CHANNEL_LAYER == "memory"
-        else {
-            "BACKEND": "channels_redis.core.RedisChannelLayer",
-            "CONFIG": {"hosts": [CHANNEL_LAYER]},
-        }
-    ),
-}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+CHANNEL_LAYERS = {"default": channel_layer(os.environ.get("CHANNEL_LAYER") or "memory")}
+
+LOGIN_REDIRECT_URL = LOGOUT_REDIRECT_URL = "lobby"
 
 STATIC_URL = "static/"
 TIME_ZONE = "UTC"
