@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, WebSocketRoute, expect, sync_playwright
 
+from tests.example_chat import APPLICATION, EXAMPLE, environment, migrate
 from tests.processes import Process, wait_until
 from tests.services import require_program
-from tests.test_example_chat import APPLICATION, EXAMPLE, environment, migrate
 
 pytestmark = pytest.mark.services
 BROWSER_OPTIONS = (
