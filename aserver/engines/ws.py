@@ -121,7 +121,7 @@ class WebSocket:
                 self.state = FAILING
                 self._assembly.clear()
                 self._owner.on_failing()
-            else:
+            elif self.state is CLOSING:
                 self.end_failing()
         if self._rest:
             self.tunnel.hold()

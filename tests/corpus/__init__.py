@@ -23,7 +23,7 @@ class Found:
     length: int | None = 0
     keep_alive: bool = True
     expects_continue: bool = False
-    upgrade: bytes = b""
+    upgrade: tuple[bytes, ...] = ()
     body: bytes = b""
     complete: bool = True
 
@@ -61,6 +61,6 @@ def _case(
 
 def _found(target: str, headers: list[list[str]], **rest: Any) -> Found:
     fields = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-    for key in ("body", "upgrade"):
-        rest[key] = rest.get(key, "").encode("latin-1")
+    rest["body"] = rest.get("body", "").encode("latin-1")
+    rest["upgrade"] = tuple(name.encode("latin-1") for name in rest.get("upgrade", []))
     return Found(target=target.encode("latin-1"), headers=fields, **rest)

@@ -2,10 +2,18 @@
 
 import pytest
 
+from aserver.engines.ws import NewFrames
 from tests.engines.wire import Wire
+from tests.fakes import FRAMES
 
 
 @pytest.fixture
 def wire(parser: str) -> Wire:
     """An HTTP/1 engine, with each parser."""
     return Wire(parser)
+
+
+@pytest.fixture(params=FRAMES)
+def new_frames(request: pytest.FixtureRequest) -> NewFrames:
+    """Each WebSocket frame engine: what makes one."""
+    return FRAMES[request.param]

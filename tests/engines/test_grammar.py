@@ -11,6 +11,7 @@ from aserver.engines.grammar import (
     check_field_lines,
     check_unfinished,
     check_unfinished_fields,
+    elements,
     is_token,
     line_too_long,
     read_fields,
@@ -222,6 +223,26 @@ def test_characters_of_fields(code: int) -> None:
 def test_split_fields() -> None:
     block = b"A:b\r\nC-d: \t e f \t\r\nG::\r\nH:\r\n\r\n"
     assert split_fields(block) == [(b"a", b"b"), (b"c-d", b"e f"), (b"g", b":"), (b"h", b"")]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([], []),
+        ([b""], [b""]),
+        ([b"a"], [b"a"]),
+        ([b"b, A"], [b"b", b"A"]),
+        ([b" a\t,\t b ,c"], [b"a", b"b", b"c"]),
+        ([b"a", b"b,c"], [b"a", b"b", b"c"]),
+        ([b"a,,b,"], [b"a", b"", b"b", b""]),
+        ([b",", b" \t"], [b"", b"", b""]),
+        ([b"a b;c=1"], [b"a b;c=1"]),
+        ([b'"a,b"'], [b'"a', b'b"']),  # it is for lists of tokens
+        ([b"\x0ba\xa0"], [b"\x0ba\xa0"]),
+    ],
+)
+def test_elements_of_a_list(values: list[bytes], expected: list[bytes]) -> None:
+    assert elements(values) == elements(iter(values)) == expected
 
 
 @pytest.mark.parametrize("size", [1_000, 10_000, 65_000])

@@ -42,7 +42,7 @@ def requests(draw: st.DrawFn) -> tuple[bytes, Found]:
         target.encode(),
         [],
         length=length,
-        upgrade=upgrade.encode(),
+        upgrade=(upgrade.encode(),) if upgrade else (),
         body=body,
     )
     return head + coded, found
