@@ -20,9 +20,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+from websockets.typing import Origin
 
 import aserver
-from aserver import types
+from aserver import seams
 from aserver.access_format import ATOMS, FORMATS, JSON, compile_format
 from aserver.cli import EXIT_CODES
 from aserver.config import DECLARATIONS
@@ -169,7 +172,7 @@ def test_flags_exist(page: Path) -> None:
 
 
 def test_flags_that_are_not_there_yet() -> None:
-    coming = coming_flags() - {"--http-timeout"}
+    coming = coming_flags()
     assert coming
     assert not coming & OUR_FLAGS
 
@@ -198,10 +201,12 @@ def test_examples_of_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 # Tables
 
+LIMITING = ("limits", "websocket")  # the sections of options that are limits
+
 
 def test_default_deadlines() -> None:
     rows = table(text_of("topics", "limits.md"), "what is waited for", "option", "default", "then")
-    limiting = [each for each in DECLARATIONS.values() if each.section == "limits"]
+    limiting = [each for each in DECLARATIONS.values() if each.section in LIMITING]
     by_flag = {each.option.long: each.default for each in limiting if each.option.unit == "seconds"}
     described = {codes(option)[-1]: default for _, option, default, _ in rows}
     assert described == {
@@ -211,12 +216,14 @@ def test_default_deadlines() -> None:
 
 def test_every_limit_is_described() -> None:
     page = text_of("topics", "limits.md")
-    flags = {each.option.long for each in DECLARATIONS.values() if each.section == "limits"}
+    flags = {each.option.long for each in DECLARATIONS.values() if each.section in LIMITING}
     assert flags <= {code.split()[0] for code in codes(page)}
 
 
 def test_default_sizes() -> None:
-    rows = table(text_of("topics", "limits.md"), "size of", "option", "default", "then")
+    page = text_of("topics", "limits.md")
+    rows = table(page, "size of", "option", "default", "then")
+    rows += table(page, "size of a WebSocket's", "option", "default", "then")
     by_flag = {f"--{name.replace('_', '-')}": each.default for name, each in DECLARATIONS.items()}
     for _, option, default, _ in rows:
         assert by_flag[codes(option)[0]] == int(default.replace(" ", "")), option
@@ -285,7 +292,7 @@ def test_scope() -> None:
     old, new = scopes(get("GET / HTTP/1.0"), get("GET / HTTP/1.1\r\nTE: trailers\r\nA_B: c"))
     (usual,) = scopes(get("GET / HTTP/1.1"))
     page = text_of("reference", "asgi.md")
-    rows = table(page, "key", "value")
+    rows = table(section(page, "The HTTP scope"), "key", "value")
     assert {key.strip("`") for key, _ in rows} == usual.keys()
     assert ast.literal_eval(codes(dict(rows)["`asgi`"])[0]) == usual["asgi"]
     assert new["headers"] == [(b"te", b"trailers"), (b"host", b"example.com")]
@@ -300,6 +307,20 @@ def test_scope() -> None:
         assert scope["extensions"].keys() == {
             name for name, support in described.items() if support in working
         }
+
+
+def test_scope_of_websockets() -> None:
+    http, websocket = scopes(AROUND["request line"].format("GET / HTTP/1.1"), handshake("X: y"))
+    page = text_of("reference", "asgi.md")
+    rows = dict(table(section(page, "The WebSocket scope"), "key", "value"))
+    described = {key.strip("`"): value for key, value in rows.items()}
+    assert described.pop("method") == "absent"
+    assert websocket.keys() == (http.keys() - {"method"}) | described.keys()
+    assert websocket["extensions"].keys() == set(codes(described.pop("extensions")))
+    assert websocket["subprotocols"] == []
+    del described["subprotocols"]
+    for key, value in described.items():
+        assert websocket[key] == ast.literal_eval(codes(value)[0]), key
 
 
 def test_public_names() -> None:
@@ -350,12 +371,18 @@ def test_layers() -> None:
 
 def test_seams() -> None:
     rows = table(text_of("topics", "architecture.md"), "seam", "who", "seen from", "what passes")
-    for seam, *_, passes in rows:
-        if seam == "`Parser`":  # a function
-            continue
-        members = vars(getattr(types, seam.strip("`")))
-        members = members | members.get("__annotations__", {})
-        assert set(codes(passes)) == {each for each in members if each[0] != "_"}, seam
+    described = {seam.strip("`"): set(codes(passes)) for seam, *_, passes in rows}
+    assert described.pop("Parser") == set()  # a function
+    classes = {
+        name: each
+        for name, each in vars(seams).items()
+        if isinstance(each, type) and each.__module__ == seams.__name__
+    }
+    assert described.keys() == classes.keys()
+    for name, each in classes.items():
+        members = vars(each) | vars(each).get("__annotations__", {})
+        public = {member for member in members if member[0] != "_"}
+        assert described[name] == public | {base.__name__ for base in each.__bases__} - {"Protocol"}
 
 
 # What is refused
@@ -367,6 +394,26 @@ AROUND = {
     "Host": "GET / HTTP/1.1\r\n{}\r\n\r\n",
     "chunks": "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{}",
 }
+
+
+def handshake(instead: str) -> str:
+    """The handshake that the page shows, with these lines in place of those of the same name.
+
+    A name without a colon takes its line away.
+    """
+    page = section(text_of("topics", "security.md"), "Requests that are refused")
+    example = page.partition("\n### WebSocket handshakes\n")[2]
+    lines = [line.strip() for line in re.findall(r"^    .+$", example, re.MULTILINE)]
+    given = instead.split("\r\n")
+    names = {_name_of_line(line) for line in given}
+    kept = [line for line in lines if _name_of_line(line) not in names]
+    lines = [line for line in given if ": " in line or " " in line] + kept
+    lines.sort(key=lambda line: not line.endswith(("HTTP/1.0", "HTTP/1.1")))
+    return "\r\n".join([*lines, "", ""])
+
+
+def _name_of_line(line: str) -> str:
+    return "" if " HTTP/" in line else line.partition(":")[0]
 
 
 def headers_of(size: int) -> str:
@@ -391,6 +438,10 @@ SIZES = {
 
 
 async def nothing(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.accept"})
+        return
     assert scope["type"] == "http"
     while (await receive()).get("more_body"):
         pass
@@ -404,23 +455,28 @@ def exchange(port: int, request: str) -> int:
         sock.sendall(request.encode("latin-1"))
         with sock.makefile("rb") as reader:
             status = int(reader.readline().split()[1])
-            if status != 200:
+            if status not in (101, 200):
                 head, _, body = reader.read().partition(b"\r\n\r\n")
-                assert b"\r\nconnection: close" in head
+                assert re.search(rb"\r\nconnection: (upgrade, )?close", head)
                 assert re.fullmatch(rb"[^\n]+\n", body), body
     return status
+
+
+def as_sent(cell: str) -> str:
+    """The characters that stand in a table, escaped."""
+    return bytes(cell.strip("`"), "ascii").decode("unicode_escape")
 
 
 @pytest.mark.parametrize("parser", ["httptools", "h11"])
 def test_verdicts(parser: str) -> None:
     rows = [
-        (AROUND[head[0]].format(bytes(wire.strip("`"), "ascii").decode("unicode_escape")), row)
+        (handshake(wire) if head[0] == "handshake" else AROUND[head[0]].format(wire), row)
         for head, *found in tables(text_of("topics", "security.md"))
         for row in found
-        for wire in [row[1]]
+        for wire in [as_sent(row[1])]
         if head[1:] == ["as sent", "answer"]
     ]
-    assert len(rows) > 90
+    assert len(rows) > 120
     with serve(nothing, http=parser) as server:
         for request, row in rows:
             assert exchange(server.port, request) == int(row[2]), row
@@ -541,6 +597,16 @@ def test_django(tmp_path: Path) -> None:
         assert b"{" in get(f"{server.url}/static/admin/css/base.css")
         with urllib.request.urlopen(f"{server.url}/count/", timeout=10) as response:
             assert response.readline() == b"1\n"
+        here, echo = Origin(server.url), server.url.replace("http", "ws") + "/echo/"
+        with connect(echo, origin=here) as websocket:
+            websocket.send("hello")
+            assert websocket.recv(timeout=10) == "HELLO"
+        for origin in (Origin("https://example.org"), None):
+            with pytest.raises(InvalidStatus, match="403"):
+                connect(echo, origin=origin)
+        with pytest.raises(InvalidStatus, match="500"):
+            connect(f"{echo}nowhere/", origin=here)
+        server.wait_for("No route found for path")
 
     write_files(DOCS / "howto" / "testing.md", tmp_path)
     settings = tmp_path / "mysite" / "settings.py"
