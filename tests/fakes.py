@@ -13,13 +13,13 @@ from aserver.access_notes import Exchange
 from aserver.config import Config
 from aserver.connection import Connection
 from aserver.context import Context
+from aserver.engine_choice import choose_frames
 from aserver.engines import h1_h11
 from aserver.engines.h1_httptools import HttpToolsParser
 from aserver.engines.ws import NewFrames
 from aserver.engines.ws_wsproto import WsprotoFrames
 from aserver.limits import RequestLimits, sweep
 from aserver.seams import Engine, Head, Parser, Upgrading
-from aserver.server import choose_frames
 from aserver.types import (
     ASGIApplication,
     Headers,

@@ -59,6 +59,7 @@ async def test_echo() -> None:
         assert frames(client) == [Frame(TEXT, b"%d" % number)]
     client.send(close(4000))
     assert frames(client) == [close_frame(4000)]
+    client.send_eof()
     assert client.closed()
     assert await hear_all(call.receive) == [ended(4000)]
     await call.end()
@@ -124,6 +125,7 @@ async def test_eager_application() -> None:
         assert head.startswith(b"HTTP/1.1 101 ")
         assert read_frames(rest) == [Frame(TEXT, b"hello"), close_frame(4000)]
         client.send(close(4000))
+        client.send_eof()
         assert client.closed()
     await rounds()
     assert not stage.context.cycles

@@ -47,7 +47,8 @@ LAYERS = [
 ]
 # What an engine must not know: IO, time, and where its words go.
 NOT_FOR_ENGINES = {"asyncio", "ssl", "socket", "logging", "time", "select", "threading"}
-# `__main__` is two lines that test_cli runs; `types` and `seams` are vocabulary that everybody's tests use.
+# `__main__` is two lines that test_cli runs; `types` and `seams` are vocabulary, which everybody's
+# tests use.
 WITHOUT_TESTS = {"__main__", "seams", "types"}
 
 

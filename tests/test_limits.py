@@ -4,10 +4,31 @@ from math import inf
 
 import pytest
 
-from aserver.limits import Clock, Phase, or_unlimited, sweep
+from aserver.config import Limits, WebSocket
+from aserver.limits import (
+    ACTIVE,
+    CLOSING,
+    DRAINING,
+    HEAD,
+    IDLE,
+    NEW,
+    RECEIVING,
+    WRITING,
+    Clock,
+    MessageLimits,
+    Phase,
+    RequestLimits,
+    SocketLimits,
+    drain_all,
+    or_unlimited,
+    phase_seconds,
+    sweep,
+)
 
 
-@pytest.mark.parametrize(("option", "seconds"), [(0, inf), (0.0, inf), (1.5, 1.5)])
+@pytest.mark.parametrize(
+    ("option", "seconds"), [(0, inf), (0.0, inf), (-1, inf), (-0.5, inf), (1.5, 1.5)]
+)
 def test_or_unlimited(option: float, seconds: float) -> None:
     assert or_unlimited(option) == seconds
 
@@ -96,3 +117,117 @@ def test_one_that_fails_does_not_shield_the_others(caplog: pytest.LogCaptureFixt
 def test_phases_index_the_seconds() -> None:
     """`Context.seconds` is a tuple in this order."""
     assert [phase.value for phase in Phase] == list(range(len(Phase)))
+
+
+def test_seconds_of_each_phase() -> None:
+    limits = Limits(
+        first_byte_timeout=1, header_timeout=2, body_timeout=3, keep_alive=4, write_timeout=5
+    )
+    seconds = phase_seconds(limits)
+    expected = {NEW: 1, HEAD: 2, RECEIVING: 3, IDLE: 4, WRITING: 5, CLOSING: 5, ACTIVE: inf}
+    assert {phase: seconds[phase] for phase in expected} == expected
+    assert seconds[DRAINING] < inf
+
+
+def test_phases_that_may_last_for_ever() -> None:
+    off = phase_seconds(
+        Limits(
+            first_byte_timeout=0, header_timeout=0, body_timeout=0, keep_alive=0, write_timeout=0
+        )
+    )
+    assert {*off} == {inf, off[DRAINING]}
+    assert phase_seconds(Limits(min_body_rate=0))[RECEIVING] == inf
+
+
+def test_limits_of_a_request() -> None:
+    limits = Limits(
+        max_request_line=1,
+        max_header_size=2,
+        max_header_count=3,
+        max_headers_size=4,
+        max_body_size=5,
+        read_buffer=6,
+    )
+    assert RequestLimits.of(limits) == (1, 2, 3, 4, 5, 6)
+    off = Limits(
+        max_request_line=0, max_header_size=0, max_header_count=0, max_headers_size=0,
+        max_body_size=0, read_buffer=6,
+    )  # fmt: skip
+    assert RequestLimits.of(off) == (inf, inf, inf, inf, inf, 6)
+
+
+def test_limits_of_a_websocket() -> None:
+    websocket = WebSocket(
+        websocket_max_message_size=1,
+        websocket_max_frame_size=2,
+        websocket_max_fragments=3,
+        websocket_queue=4,
+        websocket_connect_timeout=6,
+        websocket_close_timeout=7,
+        websocket_idle_timeout=8,
+        websocket_timeout=9,
+        ping_interval=10,
+        ping_timeout=11,
+    )
+    assert SocketLimits.of(websocket, Limits(read_buffer=5)) == SocketLimits(
+        messages=MessageLimits(message=1, frame=2, fragments=3),
+        queue=4,
+        buffer=5,
+        connect_seconds=6,
+        close_seconds=7,
+        idle_seconds=8,
+        age_seconds=9,
+        ping_seconds=10,
+        pong_seconds=11,
+    )
+
+
+@pytest.mark.parametrize("off", [0, -1])
+def test_websocket_without_limits(off: int) -> None:
+    """Daphne's -1 means the same as our 0; where there is no such spelling, 0 is as good."""
+    limits = SocketLimits.of(
+        WebSocket(
+            websocket_max_message_size=0,
+            websocket_max_frame_size=0,
+            websocket_max_fragments=0,
+            websocket_connect_timeout=off,
+            websocket_close_timeout=0,
+            websocket_idle_timeout=off,
+            websocket_timeout=off,
+            ping_interval=0,
+            ping_timeout=0,
+        ),
+        Limits(),
+    )
+    assert limits.messages == (inf, inf, inf)
+    assert limits[3:] == (inf,) * 6
+
+
+class Stubborn:
+    """A connection that is asked to end; the first of them cannot."""
+
+    deadline = inf
+    is_idle = False
+
+    def __init__(self, *, fails: bool) -> None:
+        self.calls: list[str] = []
+        self._fails = fails
+
+    def expire(self) -> None:
+        raise NotImplementedError
+
+    def drain(self, *, patient: bool = False) -> None:
+        if self._fails:
+            raise ZeroDivisionError
+        self.calls.append("patient" if patient else "drain")
+
+    def abort(self, *, reset: bool = False) -> None:
+        self.calls.append("reset" if reset else "abort")
+
+
+def test_one_that_cannot_end_does_not_keep_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    first, second = Stubborn(fails=True), Stubborn(fails=False)
+    drain_all([first, second], patient=True)
+    assert first.calls == ["reset"]
+    assert second.calls == ["patient"]
+    assert "while stopping" in caplog.text

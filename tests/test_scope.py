@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from aserver.scope import Facts, http_scope
+from aserver.scope import Facts, http_scope, websocket_scope
 from aserver.types import Request
 
 EXTENSIONS: dict[str, Any] = {
@@ -158,3 +158,75 @@ def test_extensions_are_made_anew() -> None:
         value["x"] = "y"
     first.clear()
     assert scope_of()["extensions"] == EXTENSIONS
+
+
+# WebSockets
+
+
+def websocket_scope_of(
+    target: bytes = b"/",
+    subprotocols: tuple[str, ...] = (),
+    state: dict[str, Any] | None = None,
+    facts: Facts = FACTS,
+) -> dict[str, Any]:
+    request = Request("GET", target, "1.1", [(b"host", b"a"), (b"x", b"1"), (b"x", b"2")])
+    return websocket_scope(request, facts, state, subprotocols)
+
+
+def test_websocket_scope() -> None:
+    assert websocket_scope_of(b"/a%20b?c=%20d", ("superchat", "chat")) == {
+        "type": "websocket",
+        "asgi": {"version": "3.0", "spec_version": "2.5"},
+        "http_version": "1.1",
+        "scheme": "ws",
+        "path": "/a b",
+        "raw_path": b"/a%20b",
+        "query_string": b"c=%20d",
+        "root_path": "",
+        "headers": [(b"host", b"a"), (b"x", b"1"), (b"x", b"2")],
+        "client": ("192.0.2.2", 50000),
+        "server": ("192.0.2.1", 80),
+        "subprotocols": ["superchat", "chat"],
+        "extensions": {"websocket.http.response": {}},
+    }
+
+
+def test_types_of_a_websocket_scope() -> None:
+    """There is no method in it, and the rest is of the same types as that of a request."""
+    scope = websocket_scope_of(state={})
+    kinds = {name: type(value) for name, value in scope_of(state={}).items() if name != "method"}
+    found = {name: type(value) for name, value in scope.items()}
+    assert found == {**kinds, "subprotocols": list}
+    assert type(scope) is dict
+
+
+def test_scheme_of_a_websocket() -> None:
+    secure = Facts("https", None, ("/run/a.sock", None), "/app")
+    scope = websocket_scope_of(facts=secure)
+    assert scope["scheme"] == "wss"
+    assert scope["client"] is None
+    assert scope["server"] == ("/run/a.sock", None)
+    assert scope["root_path"] == "/app"
+
+
+def test_state_of_a_websocket() -> None:
+    assert "state" not in websocket_scope_of()
+    state: dict[str, Any] = {"pool": []}
+    scope = websocket_scope_of(state=state)
+    scope["state"]["mine"] = 1
+    assert state == {"pool": []}
+    assert scope["state"]["pool"] is state["pool"]
+
+
+def test_no_mutation_of_a_websocket_scope_reaches_another() -> None:
+    names = ["chat"]
+    request = Request("GET", b"/", "1.1", [(b"host", b"a")])
+    first = websocket_scope(request, FACTS, None, names)
+    for value in first.values():
+        if isinstance(value, dict | list):
+            value.clear()
+    again = websocket_scope(request, FACTS, None, names)
+    assert again["subprotocols"] == names == ["chat"]
+    assert again["headers"] == [(b"host", b"a")]
+    assert again["extensions"] == {"websocket.http.response": {}}
+    assert again["asgi"] == {"version": "3.0", "spec_version": "2.5"}

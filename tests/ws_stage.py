@@ -9,8 +9,11 @@ from base64 import b64encode
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from aserver.engines.ws import NewFrames
+from aserver.engines.ws_deflate import Deflate
 from aserver.engines.ws_handshake import Handshake
-from aserver.seams import Head, Upgrading
+from aserver.engines.ws_wsproto import WsprotoFrames
+from aserver.seams import Frames, Head, Upgrading
 from aserver.types import ClientDisconnected, Headers, Message, Receive, Request, Scope, Send
 from aserver.ws_cycle import WebSocketCycle
 from tests.fakes import Client, FakeClock, FakeEngine, FakeLog, FakeTunnel, new_context, rounds
@@ -122,13 +125,20 @@ async def hear_all(receive: Receive) -> list[Message]:
 
 
 class StageTunnel(FakeTunnel):
-    """One that sees that nothing is asked of it behind its end; `gone` is set by the test."""
+    """One that sees that nothing is asked of it behind its end; `gone` is set by the test.
+
+    Of what was asked of it before, it forgets what changes nothing.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.held = False
         self.closed = False
         self.gone = False
+        self.taken: int | None = None  # bytes; None: whatever is sent, at once
+
+    def unsent(self) -> int:
+        return 0 if self.taken is None else len(self.written) - self.taken
 
     def send(self, data: bytes) -> bool:
         assert not self.closed
@@ -136,23 +146,31 @@ class StageTunnel(FakeTunnel):
         return super().send(data)
 
     def hold(self) -> None:
-        assert not self.held
+        assert not self.closed
         assert not self.gone
-        self.held = True
-        super().hold()
+        if not self.held:
+            self.held = True
+            super().hold()
 
     def release(self) -> None:
-        if self.held:  # else there is nothing to do
+        if self.held:
             assert not self.gone
             self.held = False
             super().release()
 
     def close(self) -> None:
+        self._end()
+        super().close()
+
+    def abort(self) -> None:
+        self._end()
+        super().abort()
+
+    def _end(self) -> None:
         assert not self.closed
         assert not self.gone
         self.closed = True
         self.held = False
-        super().close()
 
 
 class StageEngine(FakeEngine):
@@ -169,10 +187,22 @@ class StageEngine(FakeEngine):
             cycle.feed(self.early)
 
 
+def in_steps(step: int) -> NewFrames:
+    """Frame engines that are fed so many bytes at a time."""
+
+    def new_frames(deflate: Deflate | None, most: float) -> Frames:
+        frames = WsprotoFrames(deflate, most)
+        frames.step = step
+        return frames
+
+    return new_frames
+
+
 class SocketStage:
     """A cycle with all that is around it. The application is played by the test.
 
-    With `aside`, it hears of the handshake in another task than it was called in, as in Channels.
+    With `aside`, it hears of the handshake in another task than it was called in, as in Channels:
+    the test's, in which it hears of all the rest.
     """
 
     def __init__(
@@ -197,7 +227,7 @@ class SocketStage:
             b"/path",
             "1.1",
             headers,
-            upgrade=b"websocket",
+            upgrade=(b"websocket",),
             accepts_trailers=accepts_trailers,
         )
         scope: Scope = {"type": "websocket", "path": "/path"}
@@ -238,7 +268,13 @@ class SocketStage:
     def feed(self, *data: bytes) -> None:
         """Bytes from the client."""
         assert not self.tunnel.held, "the server does not read now"
-        self.cycle.feed(b"".join(data))
+        if not self.tunnel.closed and not self.tunnel.gone:  # else nobody is fed
+            self.cycle.feed(b"".join(data))
+
+    def lose(self) -> None:
+        """The client is gone."""
+        self.tunnel.gone = True
+        self.cycle.lost()
 
     def frames(self) -> list[Frame]:
         """What the client was sent since this was last asked."""
@@ -281,8 +317,8 @@ ASK = b"GET /path HTTP/1.1\r\n%b\r\n" % b"".join(
     b"%b: %b\r\n" % (name.title(), value) for name, value in HANDSHAKE
 )
 SWITCHED = (
-    b"HTTP/1.1 101 Switching Protocols\r\nsec-websocket-accept: ICX+Yqv66kxgM0FcWaLWlFLwTAI=\r\n"
-    b"upgrade: websocket\r\nconnection: Upgrade\r\n"
+    b"HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: ICX+Yqv66kxgM0FcWaLWlFLwTAI=\r\n"
+    b"Upgrade: websocket\r\nConnection: Upgrade\r\n"
     b"date: now\r\nserver: aserver\r\n\r\n"
 )
 

@@ -29,8 +29,8 @@ class H1Tunnel:
 
     @property
     def is_full(self) -> bool:
-        """Whether what is sent has to wait for the peer."""
-        return self._sink.write_paused
+        """Whether what is sent has to wait for the peer, or goes nowhere."""
+        return self._sink.write_paused or self._sink.is_closing()
 
     def send(self, data: bytes) -> bool:
         """Send bytes. Returns False when `send()` should wait."""

@@ -20,7 +20,7 @@ from .ws_deflate import Deflate, Deflater, Inflater
 # Bytes at a time: of tiny frames, a tenth of a second's; a message of 64 KiB is not cut. What is
 # compressed becomes a thousand times as much at most, and wsproto copies that several times.
 _UNCOMPRESSED = 2**16 + 2**10
-_COMPRESSED = 2**13
+_COMPRESSED = 2**12
 
 # What wsproto finds wrong, by how it begins to say so.
 _MISTAKES = {

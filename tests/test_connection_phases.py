@@ -1,0 +1,114 @@
+"""The phases of a connection: what each event makes of them, and of the deadline.
+
+What a passed deadline looks like to the client is in `test_connection.py`.
+"""
+
+import socket
+from collections.abc import Iterator
+from math import inf
+
+import pytest
+
+from tests.fakes import Client, FakeSocket
+from tests.stage import GET, MORE, POST_5, Stage
+from tests.ws_stage import heard, hold, open_socket, result, waiting_send
+
+pytestmark = pytest.mark.asyncio
+
+SECONDS = {
+    "first_byte_timeout": 1,
+    "header_timeout": 2,
+    "body_timeout": 3,
+    "keep_alive": 4,
+    "write_timeout": 5,
+}
+
+
+@pytest.fixture
+def kernel() -> Iterator[tuple[FakeSocket, socket.socket]]:
+    """A transport's socket, and its peer's."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield FakeSocket(ours), theirs
+
+
+def waits(client: Client) -> tuple[str, float]:
+    """For what, and until when."""
+    return client.connection.phase.name, client.connection.deadline
+
+
+async def test_phases_of_a_request() -> None:
+    stage = Stage(**SECONDS)  # type: ignore[arg-type]
+    client = stage.connect()
+    assert waits(client) == ("NEW", 1)
+    client.send(GET[:5])
+    assert waits(client) == ("HEAD", 2)
+    call = await stage.call(client, GET[5:])
+    assert waits(client) == ("ACTIVE", inf)
+    await call.answer()
+    assert waits(client) == ("IDLE", 4)
+    call = await stage.call(client, POST_5)
+    assert waits(client) == ("RECEIVING", 3)
+    client.send(b"hello")
+    await call.receive()
+    await call.answer()
+    assert waits(client) == ("IDLE", 4)
+
+
+async def test_phases_of_a_slow_reader() -> None:
+    stage = Stage(**SECONDS)  # type: ignore[arg-type]
+    client = stage.connect()
+    call = await stage.call(client)
+    client.transport.reads = False
+    await call.answer(bytes(2 * MORE))
+    assert waits(client) == ("WRITING", 5)
+    client.transport.take(3 * MORE)
+    assert waits(client) == ("IDLE", 4)
+
+
+async def test_phases_of_a_websocket(kernel: tuple[FakeSocket, socket.socket]) -> None:
+    ours, _ = kernel
+    stage = Stage(**SECONDS, websocket_queue=1)  # type: ignore[arg-type]
+    client = stage.connect(ours)
+    call = await open_socket(stage, client)
+    assert waits(client) == ("ACTIVE", inf)
+    client.transport.reads = False
+    task = await waiting_send(call)
+    assert waits(client) == ("WRITING", 5)
+    client.transport.reads = True
+    client.transport.take(2 * MORE)
+    await result(task)
+    assert waits(client) == ("ACTIVE", inf)
+    hold(client)
+    assert waits(client) == ("ACTIVE", 1), "to see whether it is there still"
+    stage.clock.tick()
+    assert waits(client) == ("ACTIVE", 2)
+    assert [await call.receive() for _ in range(2)] == [heard("1"), heard("2")]
+    stage.clock.tick()
+    assert waits(client) == ("ACTIVE", inf)
+
+
+async def test_unsent_is_what_waits_here_and_in_the_kernel(
+    kernel: tuple[FakeSocket, socket.socket],
+) -> None:
+    ours, theirs = kernel
+    assert ours.sock is not None
+    client = Stage().connect(ours)
+    assert client.connection.unsent() == 0
+    client.transport.reads = False
+    client.connection.write(bytes(100))
+    assert client.connection.unsent() == 100
+    ours.sock.send(bytes(1000))
+    assert client.connection.unsent() >= 1100, "as the kernel counts it"
+    theirs.recv(1000)
+    assert client.connection.unsent() == 100
+
+
+async def test_unread_is_what_waits_in_the_kernel(
+    kernel: tuple[FakeSocket, socket.socket],
+) -> None:
+    ours, theirs = kernel
+    client = Stage().connect(ours)
+    before = client.connection.has_unread()
+    theirs.send(b"a")
+    assert (before, client.connection.has_unread()) == (False, True)
