@@ -67,7 +67,7 @@ def peer_name(client: Address | None) -> str:
     return f"{client[0]}:{client[1]}" if client else "a unix socket"
 
 
-def request_name(request: Request, client: Address | None) -> str:
-    """A request, as messages call it."""
+def request_name(request: Request, client: Address | None, kind: str = "") -> str:
+    """A request, as messages call it; of some `kind`, or else by its method."""
     target = printable(request.target.decode("latin-1"))
-    return f"{request.method} {target} from {peer_name(client)}"
+    return f"{kind or request.method} {target} from {peer_name(client)}"

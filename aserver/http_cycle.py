@@ -11,7 +11,7 @@ from .access_format import clock
 from .engines.fields import reason_phrase, response_head
 from .escaping import printable, request_name
 from .http_exchange import HttpExchange
-from .http_states import AWAITED, CLOSING, COMPLETE, DISCONNECTED, HELD, HUNG_UP, LAST
+from .http_states import AWAITED, COMPLETE, DISCONNECTED, HELD, HUNG_UP, LAST
 from .logs import app_log, one_line
 from .types import ClientDisconnected, Headers
 
@@ -26,6 +26,8 @@ class HttpCycle(HttpExchange):
     __slots__ = ("__weakref__", "_task")
 
     _name = "aserver.http"  # of the task
+    # What it is in a message for people, and what it did when it did not respond.
+    _kind = ""
     _late = "did not respond in time (--http-timeout)"
 
     _task: asyncio.Task[None] | None
@@ -89,8 +91,7 @@ class HttpCycle(HttpExchange):
 
     def _failed(self, error: BaseException) -> None:
         """The application raised. Whatever it was, this request ends here."""
-        over = self.sending is COMPLETE or self.sending is CLOSING
-        if self.sending is DISCONNECTED or (over and ClientDisconnected.is_behind(error)):
+        if self._has_left or (self._is_over and ClientDisconnected.is_behind(error)):
             self._failed_alone(error)
             return
         cancelled = self._task is not None and self._task.cancelling() > 0
@@ -164,6 +165,16 @@ class HttpCycle(HttpExchange):
             )
 
     @property
+    def _has_left(self) -> bool:
+        """Whether the client has."""
+        return self.sending is DISCONNECTED
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether `send` raises ClientDisconnected."""
+        return self.sending is DISCONNECTED
+
+    @property
     def _overdue(self) -> str:
         """What to say of a call that is cancelled: why, and by which option."""
         if self.sending is DISCONNECTED:
@@ -183,4 +194,4 @@ class HttpCycle(HttpExchange):
     @property
     def _title(self) -> str:
         """What messages for people call it."""
-        return request_name(self.request, self.client)
+        return request_name(self.request, self.client, self._kind)

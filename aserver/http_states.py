@@ -1,4 +1,4 @@
-"""How far a request and its response are: the states of the HTTP cycle.
+"""How far a request and its response are, or a WebSocket: the states of both cycles.
 
 The values are what an application reads when it sends a message that its state does not allow.
 """
@@ -17,7 +17,7 @@ class Receiving(Enum):
 
 
 class Sending(Enum):
-    """How far the response is."""
+    """How far the response is, or the WebSocket."""
 
     AWAITED = "no http.response.start yet"
     HELD = "http.response.start was sent, its head waits for the first http.response.body"
@@ -28,6 +28,14 @@ class Sending(Enum):
     UPGRADED = "the WebSocket is open"
     CLOSING = "the application has closed the WebSocket"
     DISCONNECTED = "the client is gone"
+
+
+class Told(Enum):
+    """What the application of a WebSocket has been told by `receive()`, messages aside."""
+
+    NOTHING = "nothing"
+    CONNECT = "the handshake"
+    DISCONNECT = "the end"
 
 
 # An enum's attribute look-up is a call in Python 3.11.
@@ -46,3 +54,5 @@ COMPLETE = Sending.COMPLETE
 UPGRADED = Sending.UPGRADED
 CLOSING = Sending.CLOSING
 DISCONNECTED = Sending.DISCONNECTED
+
+NOTHING, CONNECT, DISCONNECT = Told

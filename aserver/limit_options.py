@@ -156,7 +156,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class WebSocket:
-    """WebSockets; 0 switches a deadline or a limit off, and so does a number below it."""
+    """WebSockets; 0 switches a deadline or a limit off, as -1 does where Daphne has it."""
 
     ws: str = option(
         "auto",
@@ -170,7 +170,8 @@ class WebSocket:
         minimum=0,
         maximum=_SIZE_MAX,
         unit="bytes",
-        help="Largest message of a client, put together and inflated. Larger: closed with 1009.",
+        help="Largest message of a client, put together and inflated. Larger: closed with 1009. "
+        "0 is no limit.",
     )
     websocket_max_frame_size: int = option(
         16 * 2**20,
@@ -178,14 +179,14 @@ class WebSocket:
         minimum=0,
         maximum=_SIZE_MAX,
         unit="bytes",
-        help="Largest single frame of a message, inflated. Larger: closed with 1009.",
+        help="Largest single frame of a message, inflated. Larger: closed with 1009. 0 is no limit.",
     )
     websocket_max_fragments: int = option(
         131_072,
         "--websocket-max-fragments",
         minimum=0,
         unit="frames",
-        help="Most frames that make up a message. More: closed with 1009.",
+        help="Most frames that make up a message. More: closed with 1009. 0 is no limit.",
     )
     websocket_queue: int = option(
         32,
@@ -238,7 +239,7 @@ class WebSocket:
         "--ping-timeout",
         minimum=0,
         unit="seconds",
-        help="How long a client may send nothing at all behind a ping before it counts as lost; "
+        help="How long a client may show no sign of life behind a ping before it counts as lost; "
         "0: for ever.",
     )
     websocket_compression: bool = option(

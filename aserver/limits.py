@@ -20,7 +20,7 @@ class Phase(IntEnum):
 
     IDLE = 0  # waiting for a request
     HEAD = 1  # receiving a request head
-    ACTIVE = 2  # answering a request
+    ACTIVE = 2  # answering a request, or a tunnel
     WRITING = 3  # waiting for the peer to read
     DRAINING = 4  # reading the rest of an answered request
     CLOSING = 5  # the last bytes are on their way

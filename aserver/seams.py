@@ -64,7 +64,7 @@ class Tunnel(Protocol):
         """
 
     def abort(self) -> None:
-        """Close at once, so that the peer sees an error."""
+        """Close at once, so that the peer sees an error. Here, too, nothing more is fed."""
 
     def unsent(self) -> int:
         """How many bytes of what was sent the peer has not taken yet, as far as one can know."""
@@ -74,7 +74,10 @@ class Tunnel(Protocol):
 
 
 class Upgrading(Receiver, Protocol):
-    """A cycle whose request may turn into something else. `feed` then has the tunnel's bytes."""
+    """A cycle whose request may turn into something else.
+
+    Then `feed` has the tunnel's bytes, and `hung_up` is the end: half of a tunnel is none.
+    """
 
     def upgraded(self, tunnel: Tunnel) -> None:
         """There is a tunnel in place of the exchange."""

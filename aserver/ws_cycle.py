@@ -6,7 +6,6 @@ deadlines.
 """
 
 import asyncio
-from enum import Enum
 
 from .context import Context
 from .engines.ws import (
@@ -21,7 +20,16 @@ from .engines.ws import (
 from .engines.ws_deflate import Deflate
 from .engines.ws_handshake import Handshake
 from .escaping import peer_name, printable
-from .http_states import AWAITED, CLOSING, COMPLETE, DISCONNECTED, UPGRADED
+from .http_states import (
+    AWAITED,
+    CLOSING,
+    COMPLETE,
+    CONNECT,
+    DISCONNECT,
+    DISCONNECTED,
+    NOTHING,
+    UPGRADED,
+)
 from .logs import peer_log
 from .seams import HttpEngine, Tunnel
 from .types import Address, AppError, ClientDisconnected, Message, Request, Scope
@@ -37,16 +45,7 @@ _LENIENT_COUNT = 1000
 _LENIENT_PAUSE = 0.01
 
 
-class Told(Enum):
-    """What the application has been told by `receive()`, messages aside."""
-
-    NOTHING = "nothing"
-    CONNECT = "the handshake"
-    DISCONNECT = "the end"
-
-
-# An enum's attribute look-up is a call in Python 3.11.
-NOTHING, CONNECT, DISCONNECT = Told
+_KEYS = {str: "text", bytes: "bytes"}
 
 
 class WebSocketCycle(OpeningCycle):
@@ -91,6 +90,13 @@ class WebSocketCycle(OpeningCycle):
         self.close_code = ABNORMAL
         self.close_reason = ""
         self.messages_received = self.messages_sent = 0
+
+    def __repr__(self) -> str:
+        websocket = self._websocket if self._is_open else None
+        return (
+            f"<WebSocketCycle {self.request.target!r} sending={self.sending.name} "
+            f"received={self.messages_received} sent={self.messages_sent} {websocket!r}>"
+        )
 
     @property
     def accepted(self) -> bool:
@@ -170,8 +176,14 @@ class WebSocketCycle(OpeningCycle):
         self._context.loop.call_soon(self._go_on)
 
     def _go_on(self) -> None:
-        if self._is_open:
-            self._websocket.go_on()
+        if not self._is_open:
+            return
+        websocket = self._websocket
+        try:
+            websocket.go_on()
+        except BaseException:  # an error of ours: outside of a callback, the event loop does this
+            websocket.tunnel.abort()
+            raise
 
     def on_failing(self) -> None:
         """The client has broken the protocol, or a limit: it shall know when this can be said."""
@@ -183,6 +195,11 @@ class WebSocketCycle(OpeningCycle):
     def on_closed(self, code: int, reason: str, by: str) -> None:
         """The closing handshake is complete; or the client has broken the protocol, or a limit."""
         self._let_go()
+        if self.sending is UPGRADED:
+            self.closed_by = by
+        if self.sending is not DISCONNECTED:
+            self.close_code, self.close_reason = code, reason
+        self._over()
         if by == "server":
             self._context.throttle.info(
                 peer_log,
@@ -190,22 +207,17 @@ class WebSocketCycle(OpeningCycle):
                 peer_name(self.client),
                 printable(reason),
             )
-        if self.sending is UPGRADED:
-            self.closed_by = by
-        if self.sending is not DISCONNECTED:
-            self.close_code, self.close_reason = code, reason
-        self._over()
 
     # Seen from the watch
 
-    def give_up(self, reason: str) -> None:
+    def on_silence(self, reason: str) -> None:
         """The client is not there any more; `reason` is one of few."""
-        self._context.throttle.info(
-            peer_log, f"Closed the WebSocket of %s: {reason}", peer_name(self.client)
-        )
         self._websocket.give_up()
         self._let_go()
         self._over()
+        self._context.throttle.info(
+            peer_log, f"Closed the WebSocket of %s: {reason}", peer_name(self.client)
+        )
 
     def close(self, code: int, reason: str) -> None:
         """The server closes. The application is told at once: nothing comes any more."""
@@ -221,6 +233,8 @@ class WebSocketCycle(OpeningCycle):
         Raises:
             ClientDisconnected: The application has been told of the end before.
         """
+        if self._task is not None:
+            self._listens_aside = asyncio.current_task() is not self._task
         if self._told is NOTHING:
             self._told = CONNECT
             return {"type": "websocket.connect"}
@@ -232,8 +246,6 @@ class WebSocketCycle(OpeningCycle):
                 continue
             if self._readers is None:
                 self._readers = []
-            if self._task is not None:
-                self._listens_aside = asyncio.current_task() is not self._task
             await wait(self._context.loop, self._readers)
         message = self._inbox.take()
         return {"type": "websocket.receive", _KEYS[type(message)]: message}
@@ -268,9 +280,11 @@ class WebSocketCycle(OpeningCycle):
         elif kind in DENIALS and not self.accepted:
             await self._deny(message)
         elif kind == "websocket.close" and sending in (AWAITED, UPGRADED, CLOSING, COMPLETE):
-            self._close(message)
+            self._take_close(message)
         elif kind == "websocket.accept" and sending is AWAITED:
             self._accept(message)
+        elif kind is None:
+            raise AppError("a message must have a 'type'")
         elif sending is DISCONNECTED:
             if kind != "websocket.close":
                 await self._disconnected()
@@ -278,12 +292,10 @@ class WebSocketCycle(OpeningCycle):
             raise ClientDisconnected("the WebSocket is closed")
         elif sending is COMPLETE and self.closed_by == "server":
             pass  # it was answered in the application's place, which it will hear when it listens
-        elif kind is None:
-            raise AppError("a message must have a 'type'")
         else:
             raise AppError(f"the message {kind!r} is not allowed now: {sending.value}")
 
-    def _close(self, message: Message) -> None:
+    def _take_close(self, message: Message) -> None:
         if self.sending is AWAITED:
             self._refuse()
         elif self.sending is UPGRADED and self._begin_closing(*close_code(message)):
@@ -332,10 +344,20 @@ class WebSocketCycle(OpeningCycle):
         self._thrown_away += 1
         await asyncio.sleep(0 if self._thrown_away < _LENIENT_COUNT else _LENIENT_PAUSE)
 
+    @property
+    def _has_left(self) -> bool:
+        """Whether the client has; who was closed by us has not."""
+        return self.sending is DISCONNECTED and self.closed_by != "server"
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether `send` raises ClientDisconnected."""
+        return self.sending in (DISCONNECTED, CLOSING, COMPLETE)
+
     def _returned(self) -> None:
         """The application returned: that closes what it has left open."""
         if self.sending is UPGRADED:
-            self._close({"code": NORMAL})
+            self._take_close({"code": NORMAL})
         elif self.sending is not CLOSING:
             super()._returned()
 
@@ -344,7 +366,8 @@ class WebSocketCycle(OpeningCycle):
         if self.sending is UPGRADED:
             self.close(SERVICE_RESTART if status == 503 else INTERNAL_ERROR, "")
         elif self.sending is not CLOSING:
-            self.closed_by = "server"
+            if self.sending is not COMPLETE:
+                self.closed_by = "server"
             super()._give_up(status)
 
     def _drop(self) -> None:
@@ -353,6 +376,3 @@ class WebSocketCycle(OpeningCycle):
             super()._drop()
         elif self.sending is UPGRADED and not self._context.loop.is_closed():
             self.close(INTERNAL_ERROR, "")
-
-
-_KEYS = {str: "text", bytes: "bytes"}

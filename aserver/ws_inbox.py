@@ -32,7 +32,7 @@ class Inbox:
         self._old: list[str | bytes] = []
         self._new: list[str | bytes] = []
         self._count = 0
-        self._queued = 0  # bytes
+        self._queued = 0  # bytes, or characters
         self._is_held = False
 
     @property

@@ -11,7 +11,6 @@ from typing import Any
 from .context import Context
 from .engines.ws_deflate import Deflate
 from .engines.ws_handshake import Handshake
-from .escaping import request_name
 from .http_cycle import HttpCycle
 from .http_states import AWAITED, HELD, UPGRADED
 from .logs import app_log
@@ -38,6 +37,7 @@ class OpeningCycle(HttpCycle):
     __slots__ = ("_handshake", "closed_by")
 
     _name = "aserver.websocket"
+    _kind = "WebSocket"
     _late = "did not accept or refuse in time (--websocket-connect-timeout)"
 
     _handshake: Handshake  # until the acceptance
@@ -116,8 +116,3 @@ class OpeningCycle(HttpCycle):
         super().lost()
         if self._log is not None and (sending is AWAITED or sending is HELD):
             self._log.record(self, None)
-
-    @property
-    def _title(self) -> str:
-        """What messages for people call it."""
-        return request_name(self.request, self.client).replace("GET", "WebSocket", 1)

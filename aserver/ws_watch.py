@@ -14,8 +14,8 @@ from .engines.ws import FAILING, GOING_AWAY, WebSocket
 # later than this.
 _FAILING_SECONDS = 1.0
 
-# The largest control frame of a server (RFC 6455 section 5.5). That the client's kernel takes ours
-# is no sign of the client.
+# The largest control frame of a server (RFC 6455 section 5.5). That the client's kernel takes our
+# pings is no sign of the client.
 _CONTROL_BYTES = 127
 
 
@@ -25,7 +25,7 @@ class Watched(Protocol):
     def close(self, code: int, reason: str) -> None:
         """The server closes."""
 
-    def give_up(self, reason: str) -> None:
+    def on_silence(self, reason: str) -> None:
         """The client is not there any more."""
 
 
@@ -43,6 +43,7 @@ class Watch:
         "_context",
         "_cycle",
         "_ends_at",
+        "_last_word",
         "_ping_at",
         "_pinged_at",
         "_taken",
@@ -62,7 +63,8 @@ class Watch:
         self._ping_at = context.now + limits.ping_seconds
         self._pinged_at = inf  # the first ping that is not answered yet
         self._closing = False
-        self._taken = 0  # bytes that the client had taken when we began to wait, and our frames
+        self._taken = 0  # bytes that the client had taken when we began to wait, less our pings
+        self._last_word = 0  # what it has taken before it comes to our close frame
         self.deadline = inf
         self._rearm()
         context.sockets.add(self)
@@ -77,7 +79,8 @@ class Watch:
     def close(self) -> None:
         """A close frame was sent: its answer is all that is waited for."""
         self._closing = True
-        self._taken = self._websocket.taken() + _CONTROL_BYTES
+        self._taken = self._websocket.taken()
+        self._last_word = self._websocket.written - _CONTROL_BYTES
         self._wait(self._context.socket_limits.close_seconds)
 
     def hurry(self) -> None:
@@ -94,10 +97,11 @@ class Watch:
         if self._websocket.state is FAILING:
             self._websocket.end_failing()
         elif self._closing:
-            if self._has_taken():  # what lies before our close frame
+            if self._taken < self._last_word and self._has_taken():  # it has not come to it yet
                 self._wait(limits.close_seconds)
             else:
-                self._cycle.give_up("it did not answer a close frame (--websocket-close-timeout)")
+                reason = "it did not answer a close frame (--websocket-close-timeout)"
+                self._cycle.on_silence(reason)
         elif now >= self._ends_at:
             self._cycle.close(GOING_AWAY, "open for too long (--websocket-timeout)")
         elif now >= self.active_at + limits.idle_seconds:
@@ -119,7 +123,7 @@ class Watch:
             self._pinged_at = inf
         if now >= self._pinged_at + limits.pong_seconds:
             if not self._has_taken() and not websocket.tunnel.has_unread():
-                self._cycle.give_up("it did not answer a ping (--ping-timeout)")
+                self._cycle.on_silence("it did not answer a ping (--ping-timeout)")
                 return
             self._pinged_at = now
         if now >= self._ping_at:

@@ -132,6 +132,8 @@ class Stage:
         call = Call(scope, receive, send)
         self.calls.append(call)
         try:
+            if scope["type"] == "websocket":
+                assert await receive() == {"type": "websocket.connect"}
             await call.over.wait()
         except asyncio.CancelledError:
             call.cancellations.append(True)

@@ -170,8 +170,8 @@ def test_common_and_combined() -> None:
         "I": "5",
         "f": "http://a/b",
         "a": AGENT.decode(),
-        "p": f"<{os.getpid()}>",
-        "pid": str(os.getpid()),
+        "p": "<PID>",
+        "pid": "PID",
         "client": "192.0.2.7:54321",
         "target": "/path?a=b",
         "time": "20/Nov/2026:14:18:59",
@@ -188,6 +188,7 @@ def test_common_and_combined() -> None:
     }.items(),
 )
 def test_atoms(atom: str, expected: str) -> None:
+    expected = expected.replace("PID", str(os.getpid()))
     assert line(f"<%({atom})s>") == f"<{expected}>"
 
 

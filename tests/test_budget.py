@@ -73,8 +73,8 @@ BUDGET = {
 LOGGED = 1  # more, with an access log
 # A message of 32 bytes and its echo, on either event loop: calls of functions that are ours, so
 # that it does not depend on the version of wsproto.
-ECHO = 26
-ECHO_COMPRESSED = 31  # and it is too short to be compressed
+ECHO = 27
+ECHO_COMPRESSED = 32  # and it is too short to be compressed
 WARM_UP = 5
 ROUNDS = 3  # of the event loop; a request needs one
 

@@ -92,3 +92,4 @@ def test_request_name() -> None:
     request = Request("GET", b"/a\x1b?b", "1.1", [])
     assert request_name(request, ("192.0.2.2", 50000)) == "GET /a\\x1b?b from 192.0.2.2:50000"
     assert request_name(request, None) == "GET /a\\x1b?b from a unix socket"
+    assert request_name(request, None, "WebSocket") == "WebSocket /a\\x1b?b from a unix socket"

@@ -23,7 +23,7 @@ PUBLIC = {
 SIGNATURES = {
     aserver.run: "(app, config=None, **server_options)",
     aserver.Server: "(app, config=None, *, environ=None)",
-    aserver.Config: "(bind=..., http=..., limits=..., log=..., process=...)",
+    aserver.Config: "(bind=..., http=..., limits=..., websocket=..., log=..., process=...)",
     aserver.testing.serve: "(app, **options)",
 }
 

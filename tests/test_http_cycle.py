@@ -138,8 +138,7 @@ async def test_failure_behind_the_response(failure: str, caplog: pytest.LogCaptu
     stage = CycleStage(failing(FAILURES[failure], start(), body(b"abc")))
     await stage.run()
     assert stage.engine.responses == [("respond", 200, b"abc", False)]
-    told = not isinstance(FAILURES[failure], ClientDisconnected)  # which it may let pass
-    assert [record.levelno for record in caplog.records] == [logging.ERROR] * told
+    assert len(caplog.records) == 1
 
 
 async def test_keyboard_interrupt_is_not_the_applications() -> None:

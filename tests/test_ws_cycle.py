@@ -315,10 +315,10 @@ TABLE = {
     "response complete":         "!D---!!!!!",
     "refused":                   "!D---!!!!!",
     "closed by the application": "!D-!!!!!!!",
-    "left":                      "DD-DDDDDDD",
-    "left before an answer":     "DD-DDDDDDD",
-    "closed by the client":      "DD-DDDDDDD",
-    "server stops":              "DD-DDDDDDD",
+    "left":                      "DD-DDDDDD!",
+    "left before an answer":     "DD-DDDDDD!",
+    "closed by the client":      "DD-DDDDDD!",
+    "server stops":              "DD-DDDDDD!",
 }  # fmt: skip
 
 

@@ -175,7 +175,6 @@ async def test_nothing_is_left_behind(ending: Ending, handshake: bytes) -> None:
 
     async def play(client: Client) -> None:
         call = await stage.call(client, handshake)
-        await call.receive()
         await call.send(ACCEPT)
         client.received()
         await ending(stage, client, call)

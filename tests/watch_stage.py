@@ -41,7 +41,7 @@ class WatchStage:
         self.websocket.close(code, reason)
         self.watch.close()
 
-    def give_up(self, reason: str) -> None:
+    def on_silence(self, reason: str) -> None:
         self._calls.append(f"give up: {reason}")
         self.watch.stop()
 

@@ -92,7 +92,7 @@ class WebSocket:
         self._rest = b""  # of what has come through the tunnel
         self._held = False  # whether the application has enough to do
         self._owed: bytes | None = None  # the ping that is to be answered when there is room
-        self._error = (NORMAL, "")  # the peer's mistake, once there is one
+        self._error: tuple[int, str] | None = None  # the peer's mistake: close code and reason
         self.state = OPEN
         self.written = 0
 
@@ -103,10 +103,10 @@ class WebSocket:
 
     def feed(self, data: bytes) -> None:
         """Take bytes from the peer."""
+        if self.state is not OPEN and self.state is not CLOSING:
+            return
         if self._rest or self._held:
             self._rest += data
-            return
-        if self.state is not OPEN and self.state is not CLOSING:
             return
         step = self._frames.step
         if len(data) > step:
@@ -202,12 +202,11 @@ class WebSocket:
             frame = self._frames.message(message)
         except UnicodeEncodeError:
             raise AppError("a text with lone surrogates cannot be sent as UTF-8") from None
+        return self._write(frame)
+
+    def _write(self, frame: bytes) -> bool:
         self.written += len(frame)
         return self.tunnel.send(frame)
-
-    def _write(self, frame: bytes) -> None:
-        self.written += len(frame)
-        self.tunnel.send(frame)
 
     def ping(self) -> None:
         """Ask the peer for a sign of life."""
@@ -236,6 +235,7 @@ class WebSocket:
 
     def end_failing(self) -> None:
         """Section 7.1.7: say what is wrong, and close without waiting for an answer."""
+        assert self._error is not None
         code, reason = self._error
         if self.state is FAILING:
             self._write(self._frames.close(code, reason))
@@ -261,8 +261,8 @@ class WebSocket:
 
     def _end(self, code: int, reason: str, by: str) -> None:
         self.lost()
-        self._owner.on_closed(code, reason, by)
         self.tunnel.close()
+        self._owner.on_closed(code, reason, by)
 
 
 def size_of(data: str | bytes) -> int:
