@@ -179,7 +179,7 @@ class WebSocket:
         minimum=0,
         maximum=_SIZE_MAX,
         unit="bytes",
-        help="Largest single frame of a message, inflated. Larger: closed with 1009. 0 is no limit.",
+        help="Largest frame of a message, inflated. Larger: closed with 1009. 0 is no limit.",
     )
     websocket_max_fragments: int = option(
         131_072,
