@@ -91,7 +91,8 @@ class HttpCycle(HttpExchange):
 
     def _failed(self, error: BaseException) -> None:
         """The application raised. Whatever it was, this request ends here."""
-        if self._has_left or (self._is_over and ClientDisconnected.is_behind(error)):
+        quiet = isinstance(error, asyncio.CancelledError) or ClientDisconnected.is_behind(error)
+        if self._has_left or (self._is_over and quiet):
             self._failed_alone(error)
             return
         cancelled = self._task is not None and self._task.cancelling() > 0
