@@ -165,13 +165,13 @@ def test_a_busy_port(open_all: Open) -> None:
 
 
 def test_one_busy_address_of_a_name_is_enough(open_all: Open, host: Callable[..., None]) -> None:
-    host("127.0.0.1", "127.0.0.2")
-    with socket.create_server(("127.0.0.2", 0)) as busy:
+    host("127.0.0.3", "127.0.0.4")  # no other test connects from these: their ports are quiet
+    with socket.create_server(("127.0.0.4", 0)) as busy:
         port = busy.getsockname()[1]
         with pytest.raises(BindError, match="Address already in use"):
             open_all(bind=(f"example.test:{port}",))
     with socket.socket() as sock:
-        sock.bind(("127.0.0.1", port))  # without SO_REUSEADDR: nobody else has it
+        sock.bind(("127.0.0.3", port))  # without SO_REUSEADDR: nobody else has it
 
 
 def test_no_permission(open_all: Open, monkeypatch: pytest.MonkeyPatch) -> None:
