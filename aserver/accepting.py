@@ -37,7 +37,7 @@ class Acceptor:
         backlog: Of each, for the kernel.
         admission: Knows whether there is room.
         throttle: For the log.
-        new_protocol: Called for each connection.
+        new_protocol: Called for each listener; what it returns, for each connection.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Acceptor:
         backlog: int,
         admission: Admission,
         throttle: Throttle,
-        new_protocol: Callable[[], asyncio.Protocol],
+        new_protocol: Callable[[Listener], Callable[[], asyncio.Protocol]],
     ) -> None:
         self._listeners = listeners
         self._backlog = backlog
@@ -130,11 +130,12 @@ class Acceptor:
         try:
             sock = _ListeningSocket(listener.sock, self._admission)
             listener.sock.listen(self._backlog)  # uvloop would only log that it cannot
+            new_protocol = self._new_protocol(listener)
             kind: dict[str, Any] = {"sock": sock, "backlog": _ACCEPT_AT_ONCE}
             if sock.family == socket.AF_UNIX:
-                server = await loop.create_unix_server(self._new_protocol, **kind, **_KEEP_FILE)
+                server = await loop.create_unix_server(new_protocol, **kind, **_KEEP_FILE)
             else:
-                server = await loop.create_server(self._new_protocol, **kind)
+                server = await loop.create_server(new_protocol, **kind)
             listener.sock.listen(self._backlog)
         except OSError as error:
             if sock is not None:

@@ -4,11 +4,14 @@ Each kind is a class of its own; `aserver.sockets` makes sockets of them.
 """
 
 import os
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
+from enum import Enum
 from typing import NamedTuple
 
-from .config import DEFAULT_HOST, DEFAULT_PORT, Bind
+from .config import DEFAULT_HOST, DEFAULT_PORT, Bind, Tls
 from .declarations import ConfigError
+from .endpoints import parse_endpoint
+from .tls_options import KeyPair
 
 _FIRST_PASSED_FD = 3  # sd_listen_fds(3): SD_LISTEN_FDS_START
 
@@ -44,15 +47,68 @@ class InheritedFd(NamedTuple):
 Target = TcpAddress | UnixAddress | InheritedFd
 
 
-def targets(bind: Bind) -> list[Target]:
-    """Where to listen, by Daphne's rules; an empty list is 127.0.0.1:8000.
+class Kind(Enum):
+    """What is spoken at a listener."""
 
-    A host without a port has port 8000, a port without a host is on 127.0.0.1. Only a unix socket
-    or a file descriptor, and there is no TCP listener.
+    PLAIN = "http"
+    TLS = "https"
+    REDIRECT = "redirect"  # plain, and every answer is where to go for TLS
+
+
+class Place(NamedTuple):
+    """Where to listen, and what to speak there.
+
+    Attributes:
+        target: Where.
+        pairs: The certificates; with none, no TLS. A unix socket has no use for them.
+        is_redirect: Whether every answer is a redirect.
+    """
+
+    target: Target
+    pairs: tuple[KeyPair, ...] = ()
+    is_redirect: bool = False
+
+
+def places(bind: Bind, tls: Tls, passed: Sequence[int] = ()) -> list[Place]:
+    """Where to listen, by Daphne's rules: without an address it is 127.0.0.1:8000.
+
+    A host without a port has port 8000, a port without a host is on 127.0.0.1. Only a unix socket,
+    a file descriptor or an endpoint, and there is no other TCP listener.
+
+    Args:
+        bind: The addresses.
+        tls: The certificates.
+        passed: File descriptors from systemd.
 
     Raises:
-        ConfigError: An address cannot be understood.
+        ConfigError: An address cannot be understood, or options do not fit together.
     """
+    pairs = tls.pairs
+    found = [Place(target, pairs) for target in _targets(bind, passed)]
+    for endpoint in map(parse_endpoint, bind.endpoint):
+        own = () if endpoint.pair is None else (endpoint.pair,)
+        found.append(Place(TcpAddress(endpoint.host, endpoint.port), own))
+    if not found:
+        found = [Place(TcpAddress(DEFAULT_HOST, DEFAULT_PORT), pairs)]
+    has_certificate = any(place.pairs for place in found)
+    tls.check(has_certificate=has_certificate)
+    beside = [
+        *(Place(_parse(text, None, "--insecure-bind")) for text in bind.insecure_bind),
+        *(Place(_parse(text, None, "--redirect-bind"), (), True) for text in bind.redirect_bind),
+    ]
+    if beside and not has_certificate:
+        label = "--redirect-bind" if beside[0].is_redirect else "--insecure-bind"
+        raise ConfigError(f"{label}: there is no certificate (--certfile)")
+    return found + beside
+
+
+def names_certificate(bind: Bind, tls: Tls) -> bool:
+    """Whether there is any, without a look at what else is asked for."""
+    return bool(tls.certfile) or any(text.startswith("ssl:") for text in bind.endpoint)
+
+
+def _targets(bind: Bind, passed: Sequence[int]) -> list[Target]:
+    """What speaks TLS if there is a certificate."""
     port = DEFAULT_PORT if bind.port is None else bind.port
     found: list[Target] = [_parse(text, port) for text in bind.bind]
     if bind.port is not None and not any(isinstance(each, TcpAddress) for each in found):
@@ -61,29 +117,38 @@ def targets(bind: Bind) -> list[Target]:
         found.append(_unix("--unix-socket", bind.unix_socket))
     if bind.fd is not None:
         found.append(InheritedFd(bind.fd))
-    return found
+    return found + [InheritedFd(fd) for fd in passed if InheritedFd(fd) not in found]
 
 
-def _parse(text: str, default_port: int) -> Target:
+def _parse(text: str, default_port: int | None, label: str = "--bind") -> Target:
     if text.startswith("unix:"):
-        return _unix("--bind", text.removeprefix("unix:"))
+        return _unix(label, text.removeprefix("unix:"))
     if text.startswith("fd://"):
-        return InheritedFd(_number(text, text.removeprefix("fd://")))
+        return InheritedFd(_number(label, text, text.removeprefix("fd://")))
     if not text or "/" in text:
         raise ConfigError(
-            f"--bind: {text!r} is not HOST, HOST:PORT, [IPV6]:PORT, unix:PATH, fd://N"
+            f"{label}: {text!r} is not HOST, HOST:PORT, [IPV6]:PORT, unix:PATH, fd://N"
         )
     if text.startswith("["):
         host, bracket, rest = text[1:].partition("]")
         if ":" not in host or not bracket or (rest and not rest.startswith(":")):
-            raise ConfigError(f"--bind: {text!r} is not [IPV6]:PORT")
-        return TcpAddress(host, _number(text, rest[1:]) if rest else default_port)
+            raise ConfigError(f"{label}: {text!r} is not [IPV6]:PORT")
+        if rest:
+            return TcpAddress(host, _number(label, text, rest[1:]))
+        return _without_port(host, default_port, label)
     if text.count(":") == 1:
         host, _, port = text.partition(":")
-        return TcpAddress(host, _number(text, port))
+        return TcpAddress(host, _number(label, text, port))
     if text.isdigit():
-        raise ConfigError(f"--bind: {text!r} is no host; for a port there is --port")
-    return TcpAddress(text, default_port)  # a name, an IPv4 address, an IPv6 one without brackets
+        raise ConfigError(f"{label}: {text!r} is no host; for a port there is --port")
+    # A name, an IPv4 address, an IPv6 one without brackets.
+    return _without_port(text, default_port, label)
+
+
+def _without_port(host: str, default_port: int | None, label: str) -> TcpAddress:
+    if default_port is None:  # it is another address's
+        raise ConfigError(f"{label}: {host!r} has no port, as in {host}:80")
+    return TcpAddress(host, default_port)
 
 
 def _unix(label: str, path: str) -> UnixAddress:
@@ -93,9 +158,9 @@ def _unix(label: str, path: str) -> UnixAddress:
     return UnixAddress(path)
 
 
-def _number(text: str, digits: str) -> int:
+def _number(label: str, text: str, digits: str) -> int:
     if not digits.isascii() or not digits.isdigit() or int(digits) > 65535:
-        raise ConfigError(f"--bind: {text!r} does not end in a number from 0 to 65535")
+        raise ConfigError(f"{label}: {text!r} does not end in a number from 0 to 65535")
     return int(digits)
 
 

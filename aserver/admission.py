@@ -261,9 +261,10 @@ class Waiting(asyncio.Protocol):
         visitor.begin(transport)
         if not self._eof:
             transport.resume_reading()
+        protocol = cast(asyncio.Protocol, transport.get_protocol())  # it may have one of its own
         if self._data:
-            visitor.data_received(self._data)
-        if self._eof and not visitor.eof_received():
+            protocol.data_received(self._data)
+        if self._eof and not protocol.eof_received():
             transport.close()
 
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import NoReturn
 
 from .access_log import check_access_log
-from .addresses import targets
+from .addresses import places
 from .app import AppImportError, load_app
 from .config import Config
 from .declarations import ConfigError
@@ -21,6 +21,7 @@ from .engine_choice import choose_parser
 from .logs import set_up_logging
 from .options import Settings, load, to_toml
 from .running import exit_now, raise_file_limit, run
+from .tls_contexts import load_certificates
 from .types import ServerError
 
 EXIT_CODES = {
@@ -62,10 +63,11 @@ def _act(settings: Settings) -> int:
             "which application? Name it as MODULE:OBJECT, as in: aserver mysite.asgi:application"
         )
     if settings.action == "check-config":
-        targets(config.bind)
+        listening = places(config.bind, config.tls)
         choose_parser(config.http.http)
         set_up_logging(config.log)
         check_access_log(config.log)
+        load_certificates(config, [place.pairs for place in listening])
         load_app(process.app, app_dir=process.app_dir, factory=process.factory)
         print("The configuration is good, and the application can be imported.")
         return 0
@@ -93,7 +95,7 @@ def entrypoint() -> NoReturn:
     _fill_standard_descriptors()
     code = main()
     # Asked once more while it leaves: there is nothing left to ask for.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     _exit_in_bounded_time(code)
 

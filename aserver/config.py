@@ -1,16 +1,19 @@
 """The configuration: one frozen tree of values, and the only place where an option is declared.
 
 The command line, the `ASERVER_*` environment, the TOML file and the reference table in the
-documentation are all generated from the fields below and in `aserver.limit_options` (see
-`aserver.options`). Nothing here does IO, sets up logging or imports an application.
+documentation are all generated from the fields below and in `aserver.limit_options`,
+`aserver.http2_options` and `aserver.tls_options` (see `aserver.options`). Nothing here does IO,
+sets up logging or imports an application.
 """
 
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 from .declarations import ConfigError, Declaration, option
+from .http2_options import Http2 as Http2
 from .limit_options import Limits as Limits
 from .limit_options import WebSocket as WebSocket
+from .tls_options import Tls as Tls
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8000
@@ -61,6 +64,27 @@ class Bind:
         minimum=0,
         metavar="N",
         help="Listen on a socket inherited as this file descriptor.",
+    )
+    endpoint: tuple[str, ...] = option(
+        (),
+        "-e",
+        "--endpoint",
+        metavar="STRING",
+        help="Listen as an endpoint string of Twisted says: ssl:PORT:privateKey=FILE:certKey=FILE "
+        "with TLS, tcp:PORT without. Both may have :interface=HOST, the first also "
+        ":extraCertChain=FILE. May be repeated.",
+    )
+    insecure_bind: tuple[str, ...] = option(
+        (),
+        "--insecure-bind",
+        metavar="ADDRESS",
+        help="Listen here without TLS, beside what has a certificate. May be repeated.",
+    )
+    redirect_bind: tuple[str, ...] = option(
+        (),
+        "--redirect-bind",
+        metavar="ADDRESS",
+        help="Answer every request here with a redirect to https. May be repeated.",
     )
     backlog: int = option(
         2048,
@@ -180,6 +204,8 @@ class Config:
 
     bind: Bind = field(default_factory=Bind)
     http: Http = field(default_factory=Http)
+    http2: Http2 = field(default_factory=Http2)
+    tls: Tls = field(default_factory=Tls)
     limits: Limits = field(default_factory=Limits)
     websocket: WebSocket = field(default_factory=WebSocket)
     log: Log = field(default_factory=Log)
@@ -188,6 +214,8 @@ class Config:
     sections: ClassVar[dict[str, type]] = {
         "bind": Bind,
         "http": Http,
+        "http2": Http2,
+        "tls": Tls,
         "limits": Limits,
         "websocket": WebSocket,
         "log": Log,

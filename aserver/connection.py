@@ -6,14 +6,17 @@ nor ASGI's messages. Its deadlines are inherited.
 
 import asyncio
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from math import inf
-from typing import cast
+from typing import Any, cast
 
 from .connection_phases import PhasedConnection
 from .context import Context
 from .engines.h1 import H1
+from .engines.h1_wire import refusal_response
+from .engines.h2 import H2
+from .engines.opening import Opening
 from .engines.ws_handshake import Handshake
 from .escaping import printable
 from .http_cycle import HttpCycle
@@ -22,6 +25,7 @@ from .limits import (
     CLOSING,
     DRAINING,
     HALF_CLOSE_SECONDS,
+    HANDSHAKE,
     HEAD,
     IDLE,
     NEW,
@@ -30,7 +34,7 @@ from .limits import (
 )
 from .logs import peer_log
 from .scope import Facts, http_scope, websocket_scope
-from .seams import Engine, HttpEngine, Receiver
+from .seams import Channel, Engine, Expiring, Receiver, Refusing
 from .sendfile import FileSender
 from .socket_facts import (
     Ending,
@@ -39,6 +43,7 @@ from .socket_facts import (
     has_unread_bytes,
     reset_on_close,
 )
+from .tls_transport import TlsSource, TlsTransport
 from .types import ProtocolError, Request
 from .ws_cycle import WebSocketCycle
 from .ws_opening import is_handshake
@@ -50,18 +55,25 @@ _ENDLESS_WRITELINES = (3, 12, 0) <= _VERSION < (3, 12, 9) or (3, 13, 0) <= _VERS
 
 
 class Connection(PhasedConnection):
-    """One client's connection, from accept to close."""
+    """One client's connection, from accept to close.
+
+    Args:
+        context: The worker's.
+        certificates: With these, it speaks TLS.
+    """
 
     __slots__ = (
         "__weakref__",
+        "_certificates",
         "is_closing",
         "write",
         "write_paused",
         "writelines",
     )
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, certificates: TlsSource | None = None) -> None:
         super().__init__(context)
+        self._certificates = certificates
         self.write_paused = False
 
     def __repr__(self) -> str:
@@ -77,18 +89,37 @@ class Connection(PhasedConnection):
 
     def begin(self, transport: asyncio.Transport) -> None:
         """There is room for this connection: serve it."""
-        self._transport = transport
         context = self._context
+        client, server = addresses(transport)
+        transport.set_write_buffer_limits(context.write_buffer)
+        if self._certificates is not None:
+            self._facts = Facts("https", client, server, context.root_path)
+            transport = TlsTransport(transport, self, self._certificates, context.loop)
+            self._enter(HANDSHAKE)
+        else:
+            self._facts = Facts("http", client, server, context.root_path)
+            self._enter(NEW)
+        self._transport = transport
         self.write = transport.write
         self.writelines = transport.writelines
         if _ENDLESS_WRITELINES and isinstance(transport, asyncio.Transport):
             self.writelines = partial(_write_joined, transport)
         self.is_closing = transport.is_closing
-        transport.set_write_buffer_limits(context.write_buffer)
-        client, server = addresses(transport)
-        self._facts = Facts("http", client, server, context.root_path)
-        self._engine = H1(self, context, context.parser, context.request_limits)
-        self.deadline = context.now + context.seconds[NEW]
+        if self.phase is HANDSHAKE or context.new_wire is not None:
+            self._engine: Engine = Opening(self)
+        else:
+            self._speak(is_http2=False)
+
+    def _speak(self, *, is_http2: bool) -> None:
+        """It is known what the peer speaks."""
+        context = self._context
+        if is_http2:
+            assert context.new_wire is not None
+            self._in_turn = False
+            limits = context.stream_limits
+            self._engine = H2(self, context, context.new_wire, limits, context.request_limits)
+        else:
+            self._engine = H1(self, context, context.parser, context.request_limits)
         if context.draining:
             self._engine.drain()
 
@@ -113,7 +144,7 @@ class Connection(PhasedConnection):
 
     def resume_writing(self) -> None:
         self.write_paused = False
-        if self.phase is WRITING and self._is_upgraded:
+        if self.phase is WRITING and not self._in_turn:
             self._enter_active()
         elif self.phase is WRITING:
             self._enter(RECEIVING)  # if there is anything to receive: `_expire_body` will see
@@ -132,7 +163,46 @@ class Connection(PhasedConnection):
         del self._engine, self._transport
         del self.write, self.writelines, self.is_closing
 
+    # From TLS
+
+    def on_secured(self, protocol: str | None, extension: dict[str, Any]) -> None:
+        """The handshake is complete."""
+        self._facts = self._facts._replace(tls=extension)
+        self._enter(NEW)
+        self._speak(is_http2=protocol == "h2")
+
+    def on_insecure(self, reason: str) -> None:
+        """There is no handshake, or it does not protect any more."""
+        self._context.throttle.info(
+            peer_log, "TLS with %s failed: %s", self._peer, printable(reason)
+        )
+
+    def on_plaintext(self) -> bytes:
+        """The client has begun with something else; a person may be looking at the answer."""
+        error = ProtocolError(400, "this port speaks TLS: use https://")
+        self._context.throttle.info(
+            peer_log, "Refused a request from %s: %s", self._peer, error.reason
+        )
+        return refusal_response(error, self._context)
+
     # The engine's sink
+
+    @property
+    def now(self) -> float:
+        return self._context.now
+
+    def on_version(self, data: bytes, *, is_http2: bool) -> None:
+        self._speak(is_http2=is_http2)
+        self._engine.feed(data)
+
+    def soon(self, callback: Callable[[], None]) -> None:
+        self._context.loop.call_soon(callback)
+
+    def watch(self, stream: Expiring) -> None:
+        self._context.watched.add(stream)
+
+    def unwatch(self, stream: Expiring) -> None:
+        self._context.watched.discard(stream)
 
     def send_file(self, fd: int, offset: int, count: int) -> int | None:
         transport, context = self._transport, self._context
@@ -147,40 +217,40 @@ class Connection(PhasedConnection):
                 self.resume_writing()
         return sent
 
-    def on_request(self, engine: HttpEngine, request: Request) -> Receiver:
+    def on_request(self, channel: Channel, request: Request) -> Receiver:
         context = self._context
         if len(context.cycles) >= context.max_concurrency:
             raise context.too_busy()
-        if request.upgrade and context.new_frames is not None and is_handshake(request):
-            return self._on_handshake(engine, request)
-        if request.content_length == 0:
+        if request.content_length == 0 and self._in_turn:
             self.phase = ACTIVE
             self.deadline = inf
-        else:
+        elif self._in_turn:
             self._enter(RECEIVING)
+        elif self.phase is not WRITING:  # else that is about all streams
+            self._enter_active()
+        if request.upgrade and context.new_frames is not None and is_handshake(request):
+            return self._on_handshake(channel, request)
         scope = http_scope(request, self._facts, context.state)
-        return HttpCycle(context, engine, request, scope, self._facts.client)
+        return HttpCycle(context, channel, request, scope, self._facts.client)
 
-    def _on_handshake(self, engine: HttpEngine, request: Request) -> Receiver:
+    def _on_handshake(self, channel: Channel, request: Request) -> Receiver:
         context, facts = self._context, self._facts
         handshake = Handshake(request)
-        self.phase = ACTIVE
-        self.deadline = inf
         scope = websocket_scope(request, facts, context.state, handshake.subprotocols)
-        return WebSocketCycle(context, engine, request, scope, facts.client, handshake)
+        return WebSocketCycle(context, channel, request, scope, facts.client, handshake)
 
     def on_upgraded(self, engine: Engine) -> None:
         self._engine = engine
-        self._is_upgraded = True
+        self._in_turn = False
         if self.phase is not WRITING:  # else it is about what came before
             self._enter_active()
 
-    def on_refused(self, engine: Engine, error: ProtocolError) -> None:
+    def on_refused(self, where: Refusing, error: ProtocolError) -> None:
         if error.status != 503:  # that is not the peer's fault, and is logged as ours
             self._context.throttle.info(
                 peer_log, "Refused a request from %s: %s", self._peer, printable(error.reason)
             )
-        engine.refuse(error)
+        where.refuse(error)
 
     def has_finished(self) -> bool:
         return ending(self._transport) is Ending.HALF

@@ -14,6 +14,7 @@ from .limits import (
     CLOSING,
     DRAIN_SECONDS,
     DRAINING,
+    HANDSHAKE,
     HEAD,
     IDLE,
     NEW,
@@ -23,7 +24,7 @@ from .limits import (
 )
 from .logs import peer_log
 from .scope import Facts
-from .seams import Engine
+from .seams import Engine, Refusing
 from .sendfile import FileSender
 from .socket_facts import Ending, count_unacknowledged, ending, has_unread_bytes
 from .types import ProtocolError
@@ -38,7 +39,7 @@ class PhasedConnection(asyncio.Protocol):
         "_facts",
         "_file",
         "_half_closed",
-        "_is_upgraded",
+        "_in_turn",
         "_reading",
         "_transport",
         "_unsent",
@@ -56,13 +57,14 @@ class PhasedConnection(asyncio.Protocol):
         self.phase: Phase = NEW
         self.deadline = inf
         self._half_closed = False  # whether the peer sends no more
-        self._is_upgraded = False  # whether there is a tunnel in the place of requests
+        # Whether there is one request at a time, as in HTTP/1; then its deadlines are ours.
+        self._in_turn = True
         self._reading = True  # whether we take what the peer sends
         self._file: FileSender | None = None  # while it is sent one
         self._unsent = 0  # bytes that waited for the peer when the deadline was last looked at
 
     @abstractmethod
-    def on_refused(self, engine: Engine, error: ProtocolError) -> None:
+    def on_refused(self, where: Refusing, error: ProtocolError) -> None:
         """What was received, or was not, is answered with an error."""
 
     @abstractmethod
@@ -121,6 +123,8 @@ class PhasedConnection(asyncio.Protocol):
             self._expire_draining(unsent)
         elif self.phase is ACTIVE:
             self._expire_active()
+        elif self.phase is HANDSHAKE:
+            self._expire_handshake()
         elif unsent:
             self._expire_writing(unsent)
         elif self.phase is HEAD:
@@ -143,7 +147,7 @@ class PhasedConnection(asyncio.Protocol):
             end = ending(self._transport)
             if end is Ending.GONE:
                 self.abort()
-            elif self._is_upgraded:
+            elif not self._in_turn:
                 pass  # it is heard of when what came before is read
             elif end is Ending.HALF and not self.eof_received():
                 self._transport.close()
@@ -156,7 +160,16 @@ class PhasedConnection(asyncio.Protocol):
             )
         else:
             peer_log.debug("Closed %s: it was idle (--keep-alive)", self._peer)
+            self._engine.drain()  # which may say goodbye
         self.close()
+
+    def _expire_handshake(self) -> None:
+        self._context.throttle.info(
+            peer_log,
+            "Closed %s: the TLS handshake took too long (--tls-handshake-timeout)",
+            self._peer,
+        )
+        self.abort()
 
     def _expire_draining(self, unsent: int) -> None:
         """Go on as long as the peer takes something of the response."""

@@ -10,10 +10,18 @@ from typing import Any
 
 from .access_log import AccessLog
 from .admission import Admission
-from .config import Config, Limits, WebSocket
+from .config import Config
+from .engines.h2 import NewWire
 from .engines.ws import NewFrames
 from .engines.ws_deflate import DeflateLimits
-from .limits import Clock, RequestLimits, SocketLimits, or_unlimited, phase_seconds
+from .limits import (
+    Clock,
+    RequestLimits,
+    SocketLimits,
+    StreamLimits,
+    or_unlimited,
+    phase_seconds,
+)
 from .logs import server_log
 from .seams import Connected, Expiring, Parser, Running
 from .throttle import Throttle
@@ -34,6 +42,7 @@ class Context:
         task_context: The context variables that every request starts with a copy of: those of the
         lifespan.
         new_frames: Makes the frame engine of a WebSocket; None: there are no WebSockets here.
+        new_wire: Makes the wire of an HTTP/2 connection; None: HTTP/2 is not spoken here.
         tick: How often `tick` is called, in seconds.
     """
 
@@ -56,6 +65,7 @@ class Context:
         "max_concurrency",
         "new_frames",
         "new_task",
+        "new_wire",
         "now",
         "parser",
         "quiet",
@@ -65,10 +75,11 @@ class Context:
         "seconds",
         "server_line",
         "socket_limits",
-        "sockets",
         "state",
+        "stream_limits",
         "task_context",
         "throttle",
+        "watched",
         "write_buffer",
     )
 
@@ -80,6 +91,7 @@ class Context:
         parser: Parser,
         task_context: TaskContext,
         new_frames: NewFrames | None = None,
+        new_wire: NewWire | None = None,
         *,
         wall: float,
         tick: float = TICK,
@@ -92,17 +104,19 @@ class Context:
         self.parser = parser
         self.task_context = task_context
         self.new_frames = new_frames
+        self.new_wire = new_wire
         self.state: dict[str, Any] | None = None  # the lifespan's, if the application has one
         self.access_log: AccessLog | None = None
         self.throttle = Throttle()
         self.has_signals = False  # Ctrl-C is a signal handler's of ours, never an exception
         self.connections: set[Connected] = set()
         self.cycles: set[Running] = set()
-        self.sockets: set[Expiring] = set()  # the deadlines of open WebSockets
+        # What else has deadlines: open WebSockets, and streams that a peer keeps waiting.
+        self.watched: set[Expiring] = set()
         self.draining = False  # the server is stopping: whoever is here gets what it asked for
         self.quiet: asyncio.Future[None] | None = None  # set by `settled`
         self.admission = Admission(config.limits, self.connections, self.throttle)
-        self._flatten(config.limits, config.websocket)
+        self._flatten(config)
         self._clock = Clock(wall, tick)
         self.now = 0.0
         self.root_path = config.http.root_path
@@ -111,8 +125,11 @@ class Context:
         self.date_line = self.default_lines = self.last_lines = b""
         self.set_date(time())
 
-    def _flatten(self, limits: Limits, websocket: WebSocket) -> None:
+    def _flatten(self, config: Config) -> None:
+        limits, websocket = config.limits, config.websocket
         self.request_limits = RequestLimits.of(limits)
+        has_websockets = self.new_frames is not None
+        self.stream_limits = StreamLimits.of(config.http2, limits, has_websockets=has_websockets)
         self.socket_limits = SocketLimits.of(websocket, limits)
         self.deflate: DeflateLimits | None = None
         if websocket.websocket_compression:
@@ -123,7 +140,7 @@ class Context:
         self.write_buffer = limits.write_buffer
         self.response_seconds = or_unlimited(limits.http_timeout)
         self.close_seconds = or_unlimited(limits.application_close_timeout)
-        self.seconds = phase_seconds(limits)
+        self.seconds = phase_seconds(limits, config.tls.tls_handshake_timeout)
         # Of a request body, in the seconds of the phase RECEIVING.
         self.body_bytes = limits.min_body_rate * limits.body_timeout
 

@@ -35,6 +35,7 @@ class Option(NamedTuple):
         octal: Written in octal, as file modes are.
         ascii: Printable ASCII only, as in a header.
         once: Given twice it is a mistake: elsewhere the last one wins.
+        secret: Never shown: neither in messages, nor by --print-config.
         minimum: The smallest number allowed.
         maximum: The largest.
     """
@@ -48,6 +49,7 @@ class Option(NamedTuple):
     octal: bool = False
     ascii: bool = False
     once: bool = False
+    secret: bool = False
     minimum: float = 0
     maximum: float = INT_MAX
 
@@ -59,7 +61,9 @@ class Option(NamedTuple):
 
 def option(default: Any, *flags: str, help: str, **metadata: Any) -> Any:
     """A configuration field with its outside spelling."""
-    return field(default=default, metadata={"option": Option(flags, help, **metadata)})
+    declared = Option(flags, help, **metadata)
+    # A configuration may end up in a traceback.
+    return field(default=default, repr=not declared.secret, metadata={"option": declared})
 
 
 class Declaration(NamedTuple):
@@ -137,7 +141,8 @@ class Declaration(NamedTuple):
         if option.choices and text not in option.choices:
             raise ConfigError(f"{self.label}: {text!r} is not one of {', '.join(option.choices)}")
         if _UNTEXT.search(text) or (option.ascii and not text.isascii()):
-            raise ConfigError(f"{self.label}: {text!r} has characters that are not allowed")
+            shown = "the value" if option.secret else repr(text)
+            raise ConfigError(f"{self.label}: {shown} has characters that are not allowed")
 
     def _check_range(self, number: float) -> None:
         option = self.option
@@ -150,7 +155,8 @@ class Declaration(NamedTuple):
 
     def _wrong(self, value: object) -> ConfigError:
         kind = "an octal number" if self.option.octal else _KINDS[self.kind]
-        return ConfigError(f"{self.label}: {value!r} is not {kind}")
+        shown = "the value" if self.option.secret else repr(value)
+        return ConfigError(f"{self.label}: {shown} is not {kind}")
 
     def show(self, value: Any) -> str:
         """A value as a person would type it."""

@@ -1,6 +1,8 @@
 """Which engines: what the options choose by name, imported only then."""
 
 from .declarations import ConfigError
+from .engines.h2 import NewWire
+from .engines.h2_wire import Wire, WireSettings
 from .engines.ws import NewFrames
 from .engines.ws_deflate import Deflate
 from .seams import Frames, Parser
@@ -30,3 +32,14 @@ def _wsproto_frames(deflate: Deflate | None, most: float) -> Frames:
     from .engines.ws_wsproto import WsprotoFrames  # 20 ms, for those who have WebSockets
 
     return WsprotoFrames(deflate, most)
+
+
+def choose_wire(*, http2: bool) -> NewWire | None:
+    """What makes the wire of an HTTP/2 connection; None if HTTP/2 is switched off."""
+    return _library_wire if http2 else None
+
+
+def _library_wire(settings: WireSettings) -> Wire:
+    from .engines.h2_library import H2Library  # 20 ms, for those who have HTTP/2
+
+    return H2Library(settings)

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from .seams import HttpEngine, Receiver
+from .seams import Channel
 from .types import AppError, Message
 
 # What is read at once. A file that is not larger becomes a body in memory, and one write together
@@ -38,16 +38,16 @@ class FilePart:
         self.offset = offset
         self.count = count
 
-    def hand_on(self, engine: HttpEngine, cycle: Receiver) -> tuple[int, bool]:
-        """Give the engine the next piece; returns how long it was, and whether there is room."""
+    def hand_on(self, channel: Channel) -> tuple[int, bool]:
+        """Give the channel the next piece; returns how long it was, and whether there is room."""
         if self._by_kernel:
-            taken = engine.send_file(cycle, self.fd, self.offset, self.count)
+            taken = channel.send_file(self.fd, self.offset, self.count)
             if taken is not None:
                 self._skip(taken)
                 return taken, taken > 0
             self._by_kernel = False
         piece = self.read()
-        return len(piece), engine.respond(cycle, None, piece, True)
+        return len(piece), channel.respond(None, piece, True)
 
     def read(self) -> bytes:
         """Read the next piece; the whole, if it is not larger than READ_SIZE.

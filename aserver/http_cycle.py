@@ -47,6 +47,11 @@ class HttpCycle(HttpExchange):
             context=context.task_context.copy(),
         )
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the call of the application has begun and not ended."""
+        return self in self._context.cycles
+
     async def _run(self) -> None:
         context = self._context
         try:
@@ -73,7 +78,7 @@ class HttpCycle(HttpExchange):
     def _drop(self) -> None:
         """The call is over and has left its client waiting, which nobody else would notice."""
         if not self._context.loop.is_closed():
-            self.engine.abort(self)
+            self.channel.abort()
             self.lost()
 
     def _returned(self) -> None:
@@ -141,7 +146,7 @@ class HttpCycle(HttpExchange):
     def _abandon(self) -> None:
         """The application heard that its client hung up, and gave up: there is nobody to answer."""
         self.lost()
-        self.engine.abort(self)
+        self.channel.abort()
 
     def cancel(self) -> None:
         """Cancel the application; what it began is answered with 503, or broken."""

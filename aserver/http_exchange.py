@@ -29,7 +29,7 @@ from .http_states import (
     STREAMING,
     TRAILERS,
 )
-from .seams import ExchangeLog, HttpEngine
+from .seams import Channel, ExchangeLog
 from .types import Address, AppError, ClientDisconnected, Message, Request, Scope
 from .waiting import Waiters, wait, woken
 
@@ -49,9 +49,9 @@ class HttpExchange(ABC):
         "_told_readers",
         "_writers",
         "began",
+        "channel",
         "client",
         "deadline",
-        "engine",
         "head",
         "left",
         "received",
@@ -74,14 +74,14 @@ class HttpExchange(ABC):
     def __init__(
         self,
         context: Context,
-        engine: HttpEngine,
+        channel: Channel,
         request: Request,
         scope: Scope,
         client: Address | None,
     ) -> None:
         self._context = context
         self._log: ExchangeLog | None = context.access_log
-        self.engine = engine
+        self.channel = channel
         self.request = request
         self.scope = scope
         self.client = client
@@ -110,7 +110,7 @@ class HttpExchange(ABC):
         """Take a piece of the request body."""
         self.received += len(data)
         if self.sending is COMPLETE or self.sending is DISCONNECTED:
-            self.engine.consumed(self, len(data))
+            self.channel.consumed(len(data))
             return
         self._body.append(data)
         if self._readers is not None:
@@ -158,7 +158,7 @@ class HttpExchange(ABC):
             if self._body or self._receiving is RECEIVED or self._receiving is LAST:
                 return self._take_body()
             if self._receiving is OPEN and self.request.expects_continue:
-                self.engine.inform(self, 100, [])
+                self.channel.inform(100, [])
             if self._readers is None:
                 self._readers = []
             await wait(self._context.loop, self._readers)
@@ -171,7 +171,7 @@ class HttpExchange(ABC):
             self._receiving = HUNG_UP if self._receiving is LAST else DELIVERED
         if data:
             self._body = []
-            self.engine.consumed(self, len(data))
+            self.channel.consumed(len(data))
         return {"type": "http.request", "body": data, "more_body": more}
 
     async def send(self, message: Message) -> None:
@@ -208,7 +208,7 @@ class HttpExchange(ABC):
         elif kind == "http.response.early_hint" and sending in (AWAITED, HELD, STREAMING, FILE):
             links = link_fields(message)
             if links and (sending is AWAITED or sending is HELD):  # else it is too late
-                self.engine.inform(self, 103, links)
+                self.channel.inform(103, links)
         elif kind == "http.response.trailers" and sending in (TRAILERS, COMPLETE):
             self._take_trailers(message)
         elif sending is not COMPLETE or self.trailers is not None:
@@ -237,8 +237,8 @@ class HttpExchange(ABC):
         if not more and self.trailers is not None and self.trailers.sendable:
             self.sending, more = TRAILERS, True
         if more:
-            return self.engine.respond(self, first, body, True)
-        self._complete(self.engine.respond, first, body, False)
+            return self.channel.respond(first, body, True)
+        self._complete(self.channel.respond, first, body, False)
         return True
 
     async def _send_file(self, part: FilePart, more: bool) -> None:
@@ -268,7 +268,7 @@ class HttpExchange(ABC):
         self.sending = FILE
         try:
             while True:
-                size, room = part.hand_on(self.engine, self)
+                size, room = part.hand_on(self.channel)
                 self.sent += size
                 if self.left is not None:
                     self.left -= size
@@ -289,7 +289,7 @@ class HttpExchange(ABC):
             if self.sending is FILE:
                 self.sending = STREAMING
                 if part.count:  # `send()` was cancelled; something else may follow
-                    self.engine.send_file(self, part.fd, part.offset, 0)
+                    self.channel.send_file(part.fd, part.offset, 0)
 
     @property
     def _is_bare(self) -> bool:
@@ -303,12 +303,12 @@ class HttpExchange(ABC):
         """
         self.sending = COMPLETE
         if self._body:
-            self.engine.consumed(self, sum(map(len, self._body)))
+            self.channel.consumed(sum(map(len, self._body)))
             self._body = []
         if self._readers or self._writers:
             self._readers = woken(self._readers)
             self._writers = woken(self._writers)
-        last(self, *arguments)
+        last(*arguments)
         if self._log is not None:
             self._log.record(self, self.head)
 
@@ -318,12 +318,12 @@ class HttpExchange(ABC):
         if trailers is not None and trailers.take(message):
             self.trailers = None
             if self.sending is TRAILERS:
-                self._complete(self.engine.trailers, trailers.fields)
+                self._complete(self.channel.trailers, trailers.fields)
 
     def break_off(self) -> None:
         """The response cannot be completed any more, and the client has to see that."""
         self.trailers = None
-        self._complete(self.engine.abort)
+        self._complete(self.channel.abort)
 
     def _break_length(self, missing: int) -> NoReturn:
         """The body does not have its content-length: a clean 500, or else visibly broken."""

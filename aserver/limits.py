@@ -10,7 +10,7 @@ from enum import IntEnum
 from math import inf
 from typing import NamedTuple
 
-from .config import Limits, WebSocket
+from .config import Http2, Limits, WebSocket
 from .logs import server_log
 from .seams import Connected, Expiring
 
@@ -26,11 +26,12 @@ class Phase(IntEnum):
     CLOSING = 5  # the last bytes are on their way
     NEW = 6  # connected, has sent nothing yet
     RECEIVING = 7  # answering a request of which more may be on its way
+    HANDSHAKE = 8  # TLS is being agreed upon
 
 
 # Names of their own: an enum's attribute look-up is a call in Python 3.11, and these are on the hot
 # path.
-IDLE, HEAD, ACTIVE, WRITING, DRAINING, CLOSING, NEW, RECEIVING = Phase
+IDLE, HEAD, ACTIVE, WRITING, DRAINING, CLOSING, NEW, RECEIVING, HANDSHAKE = Phase
 
 # An answered request's unread rest: read on for so long, and so many bytes, to keep the connection
 # or to let the peer see the response before the reset (RFC 9112 section 9.6).
@@ -121,8 +122,35 @@ class SocketLimits(NamedTuple):
         )
 
 
-def phase_seconds(limits: Limits) -> tuple[float, ...]:
-    """How long each phase may last, indexed by Phase."""
+class StreamLimits(NamedTuple):
+    """What the streams of an HTTP/2 connection may take: numbers, bytes, and seconds."""
+
+    streams: int  # at a time
+    requests: float  # of the connection
+    window: int  # of each stream, in bytes: what it may send before the application takes it
+    # As for HTTP/1: so many bytes of body in so many seconds, and time to take a response.
+    body_bytes: float
+    body_seconds: float
+    write_seconds: float
+    has_websockets: bool
+
+    @classmethod
+    def of(cls, http2: Http2, limits: Limits, *, has_websockets: bool) -> "StreamLimits":
+        """From the configuration."""
+        seconds = phase_seconds(limits, 0)
+        return cls(
+            http2.http2_max_streams,
+            or_unlimited(http2.http2_max_requests),
+            limits.read_buffer,
+            limits.min_body_rate * limits.body_timeout,
+            seconds[RECEIVING],
+            seconds[WRITING],
+            has_websockets,
+        )
+
+
+def phase_seconds(limits: Limits, handshake: float) -> tuple[float, ...]:
+    """How long each phase may last, indexed by Phase; a TLS handshake so many seconds."""
     seconds = {
         IDLE: or_unlimited(limits.keep_alive),
         HEAD: or_unlimited(limits.header_timeout),
@@ -132,8 +160,33 @@ def phase_seconds(limits: Limits) -> tuple[float, ...]:
         CLOSING: or_unlimited(limits.write_timeout),
         NEW: or_unlimited(limits.first_byte_timeout),
         RECEIVING: limits.body_timeout if limits.min_body_rate and limits.body_timeout else inf,
+        HANDSHAKE: or_unlimited(handshake),
     }
     return tuple(seconds[phase] for phase in Phase)
+
+
+class TokenBucket:
+    """So many at once, and so many a second (RFC 2697's committed burst and rate, in its words)."""
+
+    __slots__ = ("_at", "_burst", "_rate", "_tokens")
+
+    def __init__(self, burst: float, rate: float) -> None:
+        self._burst = self._tokens = burst
+        self._rate = rate
+        self._at = 0.0
+
+    def take(self, now: float) -> bool:
+        """Take one; False: there is none left. `now` is in seconds, and only advances."""
+        self.give((now - self._at) * self._rate)
+        self._at = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+    def give(self, count: float) -> None:
+        """Put some back, for good behaviour."""
+        self._tokens = min(self._burst, self._tokens + count)
 
 
 class Clock:

@@ -6,7 +6,9 @@ import socket
 import sys
 from collections.abc import Iterator
 
+from .addresses import Kind, Place
 from .logs import server_log
+from .tls_options import KeyPair
 from .types import ServerError
 
 # IP_MINTTL in <linux/in.h>, IPV6_MINHOPCOUNT in <linux/in6.h>
@@ -40,11 +42,17 @@ class Listener:
         sock: The socket.
         shared: Whether other processes may accept from it as well.
         file: The file of a unix socket, if it is to be removed in the end.
+
+    Attributes:
+        kind: What is spoken there.
+        pairs: The certificates, where that is TLS.
     """
 
     def __init__(self, sock: socket.socket, *, shared: bool = False, file: str = "") -> None:
         self.sock = sock
         self.shared = shared
+        self.kind = Kind.PLAIN
+        self.pairs: tuple[KeyPair, ...] = ()
         if sock.family != socket.AF_UNIX:
             for level, option, value in _KEEP_ALIVE:
                 sock.setsockopt(level, option, value)
@@ -54,6 +62,14 @@ class Listener:
         self._file = os.path.abspath(file) if file else ""
         self._inode = _inode(self._file) if file else None
 
+    def speak(self, place: Place) -> None:
+        """What its place asks for. Only now it is known what an inherited socket is."""
+        if place.is_redirect:
+            self.kind = Kind.REDIRECT
+        elif place.pairs and self.sock.family != socket.AF_UNIX:
+            self.kind = Kind.TLS
+            self.pairs = place.pairs
+
     def __repr__(self) -> str:
         return f"<Listener {self}>"
 
@@ -62,7 +78,17 @@ class Listener:
         if not isinstance(self._name, tuple):
             return "unix:" + os.fsdecode(self._name).replace("\0", "@", 1)
         host, port = self._name[:2]
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        scheme = "https" if self.kind is Kind.TLS else "http"
+        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+    @property
+    def port(self) -> int | None:
+        """Its port; None for a unix socket."""
+        if not isinstance(self._name, tuple):
+            return None
+        port = self._name[1]
+        assert isinstance(port, int)
+        return port
 
     def take_waiting(self) -> list[socket.socket]:
         """Turn newcomers away; returns the connections in the accept queue, to be served still.

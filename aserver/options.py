@@ -218,6 +218,8 @@ def to_toml(settings: Settings) -> str:
 def _assignment(declaration: Declaration, value: Any) -> str:
     if value is None:
         return f"# {declaration.name} is not set"
+    if declaration.option.secret:
+        return f"# {declaration.name} is set, and secret"
     return f"{declaration.name} = {_literal(declaration, value)}"
 
 

@@ -71,9 +71,9 @@ def raise_file_limit() -> None:
 
 @contextmanager
 def stop_signals(server: Server) -> Iterator[None]:
-    """Let SIGINT and SIGTERM stop the server, and SIGUSR1 reopen its logs.
+    """Let SIGINT and SIGTERM stop the server, SIGUSR1 reopen its logs, SIGHUP load certificates.
 
-    Does nothing outside the main thread.
+    Without TLS, SIGHUP is left alone. Does nothing outside the main thread.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -93,7 +93,12 @@ def stop_signals(server: Server) -> Iterator[None]:
     def reopen(number: int, frame: FrameType | None) -> None:
         server.reopen_logs()
 
+    def reload(number: int, frame: FrameType | None) -> None:
+        server.reload_certificates()
+
     handlers = {signal.SIGINT: handle, signal.SIGTERM: handle, signal.SIGUSR1: reopen}
+    if server.has_tls:
+        handlers[signal.SIGHUP] = reload
     server.has_signals = True
     before = {number: signal.signal(number, each) for number, each in handlers.items()}
     try:

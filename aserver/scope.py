@@ -15,6 +15,7 @@ class Facts(NamedTuple):
     client: Address | None
     server: Address | None
     root_path: str
+    tls: dict[str, Any] | None = None  # the extension (ASGI TLS 0.2)
 
 
 def unquote(path: str) -> str:
@@ -29,7 +30,7 @@ def http_scope(request: Request, facts: Facts, state: dict[str, Any] | None) -> 
 
     Everything that an application could change in place is made anew for each request.
     """
-    scheme, client, server, root_path = facts
+    scheme, client, server, root_path, tls = facts
     target = request.target
     path = target.decode("ascii")
     if "?" in path:
@@ -46,6 +47,8 @@ def http_scope(request: Request, facts: Facts, state: dict[str, Any] | None) -> 
         extensions["http.response.trailers"] = {}
     elif request.http_version == "1.0":  # it has no interim responses (RFC 9110 section 15.2)
         del extensions["http.response.early_hint"]
+    if tls is not None:
+        extensions["tls"] = tls.copy()
     scope: dict[str, Any] = {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": SPEC_VERSION},
@@ -75,5 +78,8 @@ def websocket_scope(
     scope["type"] = "websocket"
     scope["scheme"] = "wss" if facts.scheme == "https" else "ws"
     scope["subprotocols"] = list(subprotocols)
-    scope["extensions"] = {"websocket.http.response": {}}
+    extensions: dict[str, dict[str, Any]] = {"websocket.http.response": {}}
+    if facts.tls is not None:
+        extensions["tls"] = facts.tls.copy()
+    scope["extensions"] = extensions
     return scope

@@ -9,6 +9,15 @@ from typing import Any, Protocol
 from .types import Headers, ProtocolError, Request
 
 
+class Expiring(Protocol):
+    """Something with a deadline; see `aserver.limits`."""
+
+    deadline: float
+
+    def expire(self) -> None:
+        """The deadline has passed."""
+
+
 class Head(Protocol):
     """A checked response head: `aserver.engines.fields.ResponseHead`."""
 
@@ -18,15 +27,22 @@ class Head(Protocol):
     content_length: int | None
     flags: int
 
+    def fields(self) -> Headers:
+        """The application's fields, names in lower case."""
+
 
 class Receiver(Protocol):
     """A cycle, seen from an engine: it takes what the peer sends for one request."""
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the call of the application has begun and not ended."""
 
     def start(self) -> None:
         """It is this request's turn: run the application."""
 
     def feed(self, data: bytes) -> None:
-        """Take a piece of the request body. Never blocks; credit goes back by `Engine.consumed`."""
+        """Take a piece of the request body. Never blocks; see `Channel.consumed`."""
 
     def feed_eof(self) -> None:
         """The request body is complete. Not called for a request that has none."""
@@ -35,7 +51,7 @@ class Receiver(Protocol):
         """The peer is gone, or its request is broken: nothing comes, nothing can be sent."""
 
     def resume(self) -> None:
-        """`Engine.respond` returned False before; now there is room again."""
+        """`Channel.respond` returned False before; now there is room again."""
 
     def hung_up(self) -> None:
         """The peer sends no more, and may be gone; it can be answered still."""
@@ -124,7 +140,7 @@ class Engine(Protocol):
         """How many bytes of request body came since this was last asked; None: none are due."""
 
     def refuse(self, error: ProtocolError) -> None:
-        """Answer the peer's mistake, then close."""
+        """As `Refusing.refuse`; then close."""
 
     def resume(self) -> None:
         """The transport takes bytes again."""
@@ -139,32 +155,35 @@ class Engine(Protocol):
         """The transport is closed: tell every cycle and let go of everything."""
 
 
-class HttpEngine(Engine, Protocol):
-    """An engine of any version of HTTP, seen from the cycles."""
+class Channel(Protocol):
+    """One request's way back to its client, seen from its cycle.
 
-    def respond(self, cycle: Receiver, head: Head | None, body: bytes, more: bool) -> bool:
-        """Send a part of a response, `head` with the first. False: wait for `resume()`."""
+    Of HTTP/1 it is the engine itself, which has one request at a time; of HTTP/2 it is a stream.
+    """
 
-    def inform(self, cycle: Receiver, status: int, headers: Headers) -> None:
+    def respond(self, head: Head | None, body: bytes, more: bool) -> bool:
+        """Send a part of the response, `head` with the first. False: wait for `resume()`."""
+
+    def inform(self, status: int, headers: Headers) -> None:
         """Send an interim (1xx) response."""
 
-    def trailers(self, cycle: Receiver, headers: Headers) -> None:
+    def trailers(self, headers: Headers) -> None:
         """End a response in progress with trailer fields; only where the request accepts them.
 
         Raises AppError for a field that must not go on the wire.
         """
 
-    def send_file(self, cycle: Receiver, fd: int, offset: int, count: int) -> int | None:
+    def send_file(self, fd: int, offset: int, count: int) -> int | None:
         """Send bytes of a file, behind a response's head, without reading them.
 
         Returns how many were taken; with 0, wait for `resume()`. None: it cannot be done here, so
         read them and `respond`. With a `count` of 0, no more of it comes.
         """
 
-    def consumed(self, cycle: Receiver, size: int) -> None:
+    def consumed(self, size: int) -> None:
         """The application took `size` bytes of request body: the peer may send as many again."""
 
-    def abort(self, cycle: Receiver) -> None:
+    def abort(self) -> None:
         """The response cannot be completed: break it so that the peer sees that it is broken."""
 
     def upgrade(self, cycle: Upgrading, protocol: bytes, head: Head) -> None:
@@ -174,10 +193,21 @@ class HttpEngine(Engine, Protocol):
         """
 
 
+class Refusing(Protocol):
+    """Where a peer's mistake is answered: an engine, or one stream of it."""
+
+    def refuse(self, error: ProtocolError) -> None:
+        """Answer the mistake, and end what it was made in."""
+
+
 class Sink(Protocol):
     """The connection, seen from an engine."""
 
     write_paused: bool
+
+    @property
+    def now(self) -> float:
+        """The worker's clock, in seconds."""
 
     def write(self, data: bytes, /) -> None:
         """Send bytes: the transport's own method in production, a list's `append` in a test."""
@@ -186,16 +216,19 @@ class Sink(Protocol):
         """Send several pieces without joining them."""
 
     def send_file(self, fd: int, offset: int, count: int) -> int | None:
-        """As `Engine.send_file`."""
+        """As `Channel.send_file`."""
 
     def is_closing(self) -> bool:
         """Whether what is written goes nowhere: the peer is gone, as we are about to hear."""
 
-    def on_request(self, engine: HttpEngine, request: Request) -> Receiver:
+    def on_version(self, data: bytes, *, is_http2: bool) -> None:
+        """The peer has begun, with these bytes: that is what it speaks."""
+
+    def on_request(self, channel: Channel, request: Request) -> Receiver:
         """A request head was accepted; returns who takes its body. The engine starts it."""
 
-    def on_refused(self, engine: Engine, error: ProtocolError) -> None:
-        """What was received breaks the protocol; calls `Engine.refuse`, where it is answered."""
+    def on_refused(self, where: Refusing, error: ProtocolError) -> None:
+        """What was received breaks the protocol; calls `Refusing.refuse`, where it is answered."""
 
     def on_upgraded(self, engine: Engine) -> None:
         """The connection is another engine's from now on."""
@@ -220,6 +253,15 @@ class Sink(Protocol):
 
     def on_drain(self) -> None:
         """The response is out, the rest of its request is being read and thrown away."""
+
+    def soon(self, callback: Callable[[], None]) -> None:
+        """Call back when everybody who is at work now has had his turn."""
+
+    def watch(self, stream: Expiring) -> None:
+        """A stream has a deadline of its own from now on."""
+
+    def unwatch(self, stream: Expiring) -> None:
+        """It has none any more."""
 
     def pause_reading(self) -> None:
         """Take no more bytes from the peer for now."""
@@ -302,15 +344,6 @@ class ExchangeLog(Protocol):
     @property
     def record(self) -> Callable[[Any, Any], None]:
         """Log an exchange that has ended, with its response head."""
-
-
-class Expiring(Protocol):
-    """Something with a deadline; see `aserver.limits`."""
-
-    deadline: float
-
-    def expire(self) -> None:
-        """The deadline has passed."""
 
 
 class Connected(Expiring, Protocol):

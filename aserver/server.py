@@ -14,12 +14,12 @@ from functools import partial
 
 from .accepting import Acceptor, catch_up
 from .access_log import AccessLog
-from .addresses import TcpAddress, targets
+from .addresses import TcpAddress, names_certificate, places
 from .app import load_app
 from .config import Config
-from .connection import Connection
 from .context import TICK, Context
-from .engine_choice import choose_frames, choose_parser
+from .engine_choice import choose_frames, choose_parser, choose_wire
+from .entrances import Entrances
 from .lifespan import Lifespan
 from .limits import drain_all, sweep
 from .listener import Listener
@@ -49,8 +49,8 @@ class Server:
         config: Everything else; see `Config.of`.
         environ: Where systemd's LISTEN_FDS is looked for; None: nowhere.
 
-    Its methods are for one event loop, the one that `start` runs in; only `request_stop` and
-    `reopen_logs` are for any thread.
+    Its methods are for one event loop, the one that `start` runs in; only `request_stop`,
+    `reopen_logs` and `reload_certificates` are for any thread.
     """
 
     def __init__(
@@ -64,11 +64,13 @@ class Server:
         self.listeners: list[Listener] = []
         self.has_signals = False  # whoever runs it has handlers for them
         self.is_importing = False  # the application; the event loop has no say meanwhile
+        self.has_tls = names_certificate(self.config.bind, self.config.tls)
         self._app = app
         self._environ = environ
         self._loop: asyncio.AbstractEventLoop | None = None
         self._context: Context | None = None
         self._lifespan: Lifespan | None = None
+        self._entrances: Entrances | None = None
         self._acceptor: Acceptor | None = None
         self._tick_handle: asyncio.TimerHandle | None = None
         self._stop_requests = 0
@@ -96,8 +98,9 @@ class Server:
         self._heed_stop_requests()
         parser = choose_parser(self.config.http.http)
         app = self._load()
-        self.listeners = open_listeners(self.config.bind, self._environ)
+        self.listeners = open_listeners(self.config.bind, self._environ, self.config.tls)
         try:
+            self._entrances = Entrances(self.config, self.listeners)
             context = self._context = self._new_context(app, parser)
             await self._start_lifespan(context)
             await self._start_accepting(context)
@@ -131,7 +134,8 @@ class Server:
         assert self._loop is not None
         config, loop = self.config, self._loop
         frames = choose_frames(config.websocket.ws)
-        context = Context(app, config, loop, parser, copy_context(), frames, wall=loop.time())
+        wire = choose_wire(http2=config.http2.http2)
+        context = Context(app, config, loop, parser, copy_context(), frames, wire, wall=loop.time())
         if config.log.access_log:
             context.access_log = AccessLog(config.log, loop)
         context.has_signals = self.has_signals
@@ -151,12 +155,13 @@ class Server:
         context.state = lifespan.state
 
     async def _start_accepting(self, context: Context) -> None:
+        assert self._entrances is not None
         self._acceptor = Acceptor(
             self.listeners,
             self.config.bind.backlog,
             context.admission,
             context.throttle,
-            partial(Connection, context),
+            partial(self._entrances.new_protocol, context),
         )
         await self._acceptor.start()
 
@@ -169,9 +174,11 @@ class Server:
         context.advance(loop.time())
         sweep(context.now, context.connections)
         sweep(context.now, context.cycles)
-        sweep(context.now, context.sockets)
+        sweep(context.now, context.watched)
         if self._acceptor is not None:
             self._acceptor.refresh()
+        if self._entrances is not None:
+            self._entrances.check()
 
     async def serve(self) -> None:
         """Start, serve until `request_stop`, stop."""
@@ -197,7 +204,8 @@ class Server:
         """Of their lines in the log: where the kernel chose a port, nobody else can tell it."""
         config = self.config
         chosen = any(
-            isinstance(each, TcpAddress) and not each.port for each in targets(config.bind)
+            isinstance(place.target, TcpAddress) and not place.target.port
+            for place in places(config.bind, config.tls)
         )
         return logging.WARNING if chosen and config.log.verbosity == 0 else logging.INFO
 
@@ -223,6 +231,18 @@ class Server:
     def _reopen_logs(self) -> None:
         if self._context is not None and self._context.access_log is not None:
             self._context.access_log.reopen()
+
+    def reload_certificates(self) -> None:
+        """Load certificates and keys anew, for new connections; from any thread.
+
+        If anything is wrong with them, the log says so, and the old ones stay.
+        """
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._reload_certificates)
+
+    def _reload_certificates(self) -> None:
+        if self._entrances is not None:
+            self._entrances.reload()
 
     def _heed_stop_requests(self) -> None:
         if self._stop_requests > 0:
@@ -262,17 +282,20 @@ class Server:
 
     async def _stop_accepting(self, context: Context) -> None:
         """Close the listeners, and take in who has been waiting in the accept queue."""
+        entrances = self._entrances
         assert self._loop is not None
+        assert entrances is not None
         if self._acceptor is not None:
             await self._acceptor.stop()
         context.admission.lift()
-        waiting: list[socket.socket] = []
+        waiting: list[tuple[Listener, socket.socket]] = []
         for listener in self.listeners:
-            waiting += listener.take_waiting()
+            waiting += [(listener, sock) for sock in listener.take_waiting()]
             listener.close()
-        for sock in waiting:
+        for listener, sock in waiting:
             try:
-                await self._loop.connect_accepted_socket(partial(Connection, context), sock)
+                new_protocol = entrances.new_protocol(context, listener)
+                await self._loop.connect_accepted_socket(new_protocol, sock)
             except OSError:  # it has left already
                 sock.close()
 

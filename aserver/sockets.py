@@ -12,30 +12,33 @@ import stat
 from collections.abc import Iterator, MutableMapping
 from typing import Any
 
-from .addresses import InheritedFd, Target, TcpAddress, UnixAddress, passed_fds, targets
-from .config import DEFAULT_HOST, DEFAULT_PORT, Bind
+from .addresses import Place, TcpAddress, UnixAddress, passed_fds, places
+from .config import Bind, Tls
 from .listener import BindError, Listener, NoSocketError, reason
 from .unix_sockets import open_unix
 
 
-def open_listeners(bind: Bind, environ: MutableMapping[str, str] | None = None) -> list[Listener]:
+def open_listeners(
+    bind: Bind, environ: MutableMapping[str, str] | None = None, tls: Tls | None = None
+) -> list[Listener]:
     """Bind everything that is asked for, or nothing.
 
     Args:
         bind: The addresses.
         environ: Where systemd's variables are looked for; None: nowhere.
+        tls: Says where TLS is spoken; None: nowhere, but for endpoints that have a certificate.
 
     Raises:
         ConfigError, BindError, NoSocketError: One of them cannot be opened; the others are closed
         again.
     """
-    wanted = targets(bind)
     passed = [] if environ is None else passed_fds(environ)
-    wanted += [InheritedFd(fd) for fd in passed if InheritedFd(fd) not in wanted]
     listeners: list[Listener] = []
     try:
-        for target in wanted or [TcpAddress(DEFAULT_HOST, DEFAULT_PORT)]:
-            listeners.extend(_open(target, bind))
+        for place in places(bind, tls or Tls(), passed):
+            for listener in _open(place, bind):
+                listener.speak(place)
+                listeners.append(listener)
     except BaseException:
         for listener in listeners:
             listener.close()
@@ -43,7 +46,8 @@ def open_listeners(bind: Bind, environ: MutableMapping[str, str] | None = None) 
     return listeners
 
 
-def _open(target: Target, bind: Bind) -> Iterator[Listener]:
+def _open(place: Place, bind: Bind) -> Iterator[Listener]:
+    target = place.target
     if isinstance(target, TcpAddress):
         yield from _open_tcp(target, bind)
     elif isinstance(target, UnixAddress):

@@ -43,7 +43,7 @@ class serve:
     """
 
     def __init__(self, app: ASGIApplication | str, **options: Any) -> None:
-        if not options.keys() & {"bind", "port", "unix_socket", "fd"}:
+        if not options.keys() & {"bind", "port", "unix_socket", "fd", "endpoint"}:
             options["port"] = 0
         self._loop_name = options.get("loop", "auto")
         self.server = Server(app, Config.of(**(_DEFAULTS | options)))

@@ -24,11 +24,13 @@ class ProtocolError(Exception):
     Args:
         status: The HTTP status that tells the peer what kind of mistake it was.
         reason: One sentence that a person understands, for the response body and the log.
+        headers: What the answer says besides, as a redirect's `location`.
     """
 
-    def __init__(self, status: int, reason: str) -> None:
+    def __init__(self, status: int, reason: str, headers: Sequence[Field] = ()) -> None:
         super().__init__(status, reason)
         self.status = status
+        self.headers = headers
         self.reason = reason
 
 

@@ -31,7 +31,7 @@ from .http_states import (
     UPGRADED,
 )
 from .logs import peer_log
-from .seams import HttpEngine, Tunnel
+from .seams import Channel, Tunnel
 from .types import Address, AppError, ClientDisconnected, Message, Request, Scope
 from .waiting import wait, woken
 from .ws_inbox import Inbox
@@ -76,13 +76,13 @@ class WebSocketCycle(OpeningCycle):
     def __init__(
         self,
         context: Context,
-        engine: HttpEngine,
+        channel: Channel,
         request: Request,
         scope: Scope,
         client: Address | None,
         handshake: Handshake,
     ) -> None:
-        super().__init__(context, engine, request, scope, client, handshake)
+        super().__init__(context, channel, request, scope, client, handshake)
         self._told = NOTHING
         self._listens_aside = False  # whether it does so in another task than it was called in
         self._thrown_away = 0  # messages to a client that has left
@@ -123,7 +123,7 @@ class WebSocketCycle(OpeningCycle):
         self._websocket.tunnel = tunnel
         self._inbox = Inbox(self._websocket, limits.queue, limits.buffer)
         self._watch = Watch(self._context, self._websocket, self)
-        del self.engine
+        del self.channel
         log = self._context.access_log
         if log is not None:
             log.sockets.connected(self)

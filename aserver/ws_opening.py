@@ -14,7 +14,7 @@ from .engines.ws_handshake import Handshake
 from .http_cycle import HttpCycle
 from .http_states import AWAITED, HELD, UPGRADED
 from .logs import app_log
-from .seams import HttpEngine, Tunnel
+from .seams import Channel, Tunnel
 from .types import Address, AppError, Message, Request, Scope
 from .ws_messages import subprotocol
 
@@ -45,13 +45,13 @@ class OpeningCycle(HttpCycle):
     def __init__(
         self,
         context: Context,
-        engine: HttpEngine,
+        channel: Channel,
         request: Request,
         scope: Scope,
         client: Address | None,
         handshake: Handshake,
     ) -> None:
-        super().__init__(context, engine, request, scope, client)
+        super().__init__(context, channel, request, scope, client)
         self._handshake = handshake
         if context.access_log is not None:
             self._log = context.access_log.sockets
@@ -92,7 +92,7 @@ class OpeningCycle(HttpCycle):
         self.sending = UPGRADED
         self.deadline = inf
         self.head = head
-        self.engine.upgrade(self, _PROTOCOL, head)
+        self.channel.upgrade(self, _PROTOCOL, head)
 
     def _refuse(self) -> None:
         """Refuse as websocket.close does, with a 403."""

@@ -67,14 +67,14 @@ class Watch:
         self._last_word = 0  # what it has taken before it comes to our close frame
         self.deadline = inf
         self._rearm()
-        context.sockets.add(self)
+        context.watched.add(self)
 
     def __repr__(self) -> str:
         return f"<Watch deadline={self.deadline} closing={self._closing} {self._websocket!r}>"
 
     def stop(self) -> None:
         """It is over."""
-        self._context.sockets.discard(self)
+        self._context.watched.discard(self)
 
     def close(self) -> None:
         """A close frame was sent: its answer is all that is waited for."""

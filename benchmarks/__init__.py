@@ -6,7 +6,9 @@ here gates a change: timings inform, the call-budget test decides.
 
 Imports point one way::
 
-    tables (cases, servers) <- environments, processes, client, load <- measure <- runner
+    cases <- servers <- environments, certificates, process, client, load <- measure <- runner
+    load <- wrk_load, h2_load; client <- httpx_client (TLS and HTTP/2) <- measure
     ws_frames <- ws_client, ws_load (the same pair for WebSockets) <- measure
+    cases <- tools (what the system must have) <- runner
     results <- text_report, chart <- __main__
 """

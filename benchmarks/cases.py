@@ -24,6 +24,24 @@ class Kind(Enum):
         return self in (Kind.MEMORY, Kind.SOCKETS)
 
 
+class Wire(Enum):
+    """What a case speaks with a server; the value is how a text names it."""
+
+    HTTP = "HTTP/1.1"
+    TLS = "HTTP/1.1 over TLS"
+    H2 = "HTTP/2, cleartext with prior knowledge"
+    H2_TLS = "HTTP/2 over TLS"
+    WEBSOCKET = "WebSocket"
+
+    @property
+    def encrypted(self) -> bool:
+        return self in (Wire.TLS, Wire.H2_TLS)
+
+    @property
+    def multiplexed(self) -> bool:
+        return self in (Wire.H2, Wire.H2_TLS)
+
+
 @dataclass(frozen=True)
 class Exchange:
     """The one request a case sends, and the body that must come back with a 200."""
@@ -52,10 +70,13 @@ class Case:
     exchange: Exchange
     """What a server must answer before it counts as started; in HTTP cases it is the load, too."""
     kind: Kind = Kind.LOAD
+    wire: Wire = Wire.HTTP
     talk: Talk | None = None
     """For the WebSocket cases only."""
     connections: int = 64
     """Open connections: of the load generator, or idle ones where memory is measured."""
+    streams: int = 1
+    """Requests that are open at a time on each connection: more than one in HTTP/2 only."""
     script: str = "report.lua"
     access_log: bool = False
     min_rounds: int = 1
@@ -64,6 +85,7 @@ class Case:
 
 
 HELLO = Exchange(apps.HELLO)
+LARGE = Exchange(apps.BODY_100K)
 
 # What a browser adds to Host when it follows a link on a site it has been to before.
 BROWSER_HEADERS = (
@@ -85,7 +107,16 @@ BROWSER_HEADERS = (
     ("DNT", "1"),
 )
 
+H2_CONNECTIONS, H2_STREAMS = 8, 32
+
 POST_BODY = b"x" * 1024  # the same as in wrk/post_1k.lua
+
+
+def _http2(name: str, title: str, app: str, exchange: Exchange, wire: Wire) -> Case:
+    return Case(
+        name, title, app, exchange, wire=wire, connections=H2_CONNECTIONS, streams=H2_STREAMS
+    )
+
 
 CASES = (
     Case("hello", "13 bytes, keep-alive", "hello", HELLO),
@@ -110,7 +141,7 @@ CASES = (
         Exchange(POST_BODY, method="POST", body=POST_BODY),
         script="post_1k.lua",
     ),
-    Case("body-100k", "100 kB response", "body_100k", Exchange(apps.BODY_100K)),
+    Case("body-100k", "100 kB response", "body_100k", LARGE),
     Case(
         "stream-10m",
         "10 MiB in 64 KiB messages",
@@ -119,6 +150,11 @@ CASES = (
         connections=4,
     ),
     Case("sleep-10ms", "application sleeps 10 ms", "sleep_10ms", HELLO),
+    Case("tls-hello", "13 bytes over TLS, keep-alive", "hello", HELLO, wire=Wire.TLS),
+    _http2("h2-hello", "HTTP/2 in the clear, 13 bytes", "hello", HELLO, Wire.H2),
+    _http2("h2-tls-hello", "HTTP/2 over TLS, 13 bytes", "hello", HELLO, Wire.H2_TLS),
+    _http2("h2-100k", "HTTP/2 in the clear, 100 kB response", "body_100k", LARGE, Wire.H2),
+    _http2("h2-tls-100k", "HTTP/2 over TLS, 100 kB response", "body_100k", LARGE, Wire.H2_TLS),
     Case(
         "startup",
         "start to first response",
@@ -142,6 +178,7 @@ CASES = (
         "ws_echo",
         HELLO,
         kind=Kind.ECHO,
+        wire=Wire.WEBSOCKET,
         talk=Talk(32, text=True),
     ),
     Case(
@@ -150,6 +187,7 @@ CASES = (
         "ws_echo",
         HELLO,
         kind=Kind.ECHO,
+        wire=Wire.WEBSOCKET,
         talk=Talk(65536),
         connections=16,
     ),
@@ -159,6 +197,7 @@ CASES = (
         "ws_echo",
         HELLO,
         kind=Kind.SOCKETS,
+        wire=Wire.WEBSOCKET,
         talk=Talk(32, text=True),
         connections=2000,
     ),
@@ -168,6 +207,7 @@ CASES = (
         "ws_echo",
         HELLO,
         kind=Kind.SOCKETS,
+        wire=Wire.WEBSOCKET,
         talk=Talk(32, text=True, deflate=True),
         connections=2000,
     ),

@@ -1,10 +1,11 @@
-"""The client that checks: one connection or a crowd of idle ones, never a load."""
+"""The client that checks over plain HTTP/1.1: one connection or a crowd of idle ones, no load."""
 
 import http.client
 import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Protocol
 
 from benchmarks.cases import Exchange
 from benchmarks.failures import BenchmarkFailure
@@ -16,28 +17,53 @@ _POLL_SECONDS = 0.001
 _ANSWER_SECONDS = 5.0
 
 
-def wait_until_ready(server: RunningServer, exchange: Exchange) -> float:
+class Checker(Protocol):
+    """Asks one server what a case asks; a wrong answer is a failure."""
+
+    def ask(self) -> None:
+        """Once, on a new connection. A server that cannot be reached is an ``OSError``."""
+
+    def probe(self) -> None:
+        """More than once on one connection: right answers, and the connection is kept."""
+
+
+def wait_until_ready(server: RunningServer, checker: Checker) -> float:
     """Try until the right answer comes; return the seconds since the start."""
     deadline = server.spawned + _START_SECONDS
+    reason = ""
     while time.monotonic() < deadline:
         try:
-            with _connected(server.port) as connection:
-                check(connection, exchange)
+            checker.ask()
             return time.monotonic() - server.spawned
-        except (OSError, http.client.HTTPException):
+        except OSError as error:
             server.check_alive()
+            reason = str(error)
             time.sleep(_POLL_SECONDS)
-    raise BenchmarkFailure(f"no answer within {_START_SECONDS:.0f} s: {server.last_words()}")
+    words = f"{reason}; {server.last_words()}"
+    raise BenchmarkFailure(f"no answer within {_START_SECONDS:.0f} s: {words}")
 
 
-def probe(server: RunningServer, exchange: Exchange) -> None:
-    """The same request twice on one connection: right answers, and the connection is kept."""
-    with _connected(server.port) as connection:
-        for turn in ("first", "second"):
+class PlainChecker:
+    """The one for HTTP/1.1 without TLS: cheap, because it also tells when a server has started."""
+
+    def __init__(self, port: int, exchange: Exchange) -> None:
+        self._port = port
+        self._exchange = exchange
+
+    def ask(self) -> None:
+        with _connected(self._port) as connection:
             try:
-                check(connection, exchange)
-            except (OSError, http.client.HTTPException) as error:
-                raise BenchmarkFailure(f"probe, {turn} request: {error!r}") from error
+                check(connection, self._exchange)
+            except http.client.HTTPException as error:
+                raise ConnectionError(repr(error)) from error
+
+    def probe(self) -> None:
+        with _connected(self._port) as connection:
+            for turn in ("first", "second"):
+                try:
+                    check(connection, self._exchange)
+                except (OSError, http.client.HTTPException) as error:
+                    raise BenchmarkFailure(f"probe, {turn} request: {error!r}") from error
 
 
 def check(connection: http.client.HTTPConnection, exchange: Exchange) -> None:

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from benchmarks import client, ws_client, ws_frames, ws_load
+from benchmarks import certificates, client, h2_load, wrk_load, ws_client, ws_frames, ws_load
 from benchmarks.cases import Case, Kind, Talk
+from benchmarks.client import Checker, PlainChecker
 from benchmarks.failures import BenchmarkFailure, NotSupportedError
-from benchmarks.load import Load, generate
+from benchmarks.httpx_client import HttpxChecker
+from benchmarks.load import Load
 from benchmarks.machine import Cores, pinned
 from benchmarks.process import RunningServer, running
 from benchmarks.results import Sample
@@ -35,7 +37,8 @@ def measure(server: Server, case: Case, programs: Path, bench: Bench) -> Sample:
     if case.access_log and server.logged is None:
         raise NotSupportedError("has no access log")
     with running(server, case, programs, bench.folder, bench.cores) as started:
-        ready = client.wait_until_ready(started, case.exchange)
+        checker = _checker(started, case, bench)
+        ready = client.wait_until_ready(started, checker)
         if case.talk is not None:
             return _over_websocket(started, case, case.talk, bench)
         if case.kind is Kind.STARTUP:
@@ -43,6 +46,7 @@ def measure(server: Server, case: Case, programs: Path, bench: Bench) -> Sample:
         if case.kind.idle:
             open_one = partial(client.used_connection, started.port, case.exchange)
             return _memory_per_connection(started, case, open_one)
+        checker.probe()
         sample, requests = _cost_per_request(started, case, bench)
     # Only now that the server has stopped must a writer that collects lines have written them all.
     if case.access_log and started.log_lines() < requests:
@@ -50,8 +54,14 @@ def measure(server: Server, case: Case, programs: Path, bench: Bench) -> Sample:
     return sample
 
 
+def _checker(server: RunningServer, case: Case, bench: Bench) -> Checker:
+    if case.wire.encrypted or case.wire.multiplexed:
+        return HttpxChecker(case, server.port, certificates.trusting(bench.folder))
+    return PlainChecker(server.port, case.exchange)
+
+
 def _cost_per_request(server: RunningServer, case: Case, bench: Bench) -> tuple[Sample, int]:
-    client.probe(server, case.exchange)
+    generate = h2_load.generate if case.wire.multiplexed else wrk_load.generate
     loading = partial(generate, case, server.port, cores=bench.cores)
     load, cost = _cost(server, loading, bench)
     return _sample(server, load, cost), load.requests

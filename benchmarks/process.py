@@ -125,9 +125,11 @@ def running(
 
 
 def _options(server: Server, case: Case) -> str:
-    if case.access_log:
-        return server.logged or ""
-    return f"{server.quiet} {server.patient}" if case.kind.idle else server.quiet
+    switches = [server.wires[case.wire]]
+    switches += [server.logged or ""] if case.access_log else [server.quiet]
+    if case.kind.idle:
+        switches.append(server.patient)
+    return " ".join(switches)
 
 
 def _environment(programs: Path, folder: Path) -> dict[str, str]:

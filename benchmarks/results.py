@@ -66,11 +66,7 @@ class Results:
 
     def takers(self, case: Case) -> list[Server]:
         """The servers that take part in a case."""
-        return [
-            server
-            for server in self.servers
-            if (server.http if case.talk is None else server.websocket)
-        ]
+        return [server for server in self.servers if case.wire in server.wires]
 
     def best_peer(self, case: Case) -> Server | None:
         """The peer with the lowest figure: what a ratio is a ratio to."""

@@ -12,24 +12,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks import apps, environments, machine
+from benchmarks import apps, certificates, environments, machine, tools
 from benchmarks.cases import Case
 from benchmarks.failures import WORK, BenchmarkFailure, NotSupportedError, excerpt
-from benchmarks.load import ensure_wrk
 from benchmarks.measure import Bench, measure
 from benchmarks.results import Cell, Results, Sample, figure
 from benchmarks.servers import ENVIRONMENTS, Environment, Server
 
+_HYPERCORN_SETTINGS = Path(__file__).resolve().parent / "hypercorn.toml"
+
 
 def run(cases: list[Case], servers: list[Server], rounds: int, seconds: int) -> Results:
     """Do it all; what fails on the way is in the results."""
-    generator = ensure_wrk()
+    generators = tools.ready(cases)
+    for line in tools.missing(cases, generators):
+        say(line)
+    cases = tools.possible(cases, generators)
+    if not cases:
+        raise SystemExit("Nothing is left to measure.")
     machine.raise_file_limit()
     cores = machine.choose_cores()
     results = Results(
         cases,
         servers,
-        machine.describe(cores, generator),
+        machine.describe(cores, ", ".join(generators.values()) or "our own"),
         versions={},
         settings={"rounds": rounds, "seconds": seconds},
     )
@@ -114,12 +120,15 @@ def _rotated(servers: list[Server], number: int) -> list[Server]:
 
 @contextmanager
 def _run_folder() -> Iterator[Path]:
-    """A folder with the application and the logs, in which every server runs.
+    """A folder with the application, settings, certificate and logs, in which every server runs.
 
     Not the repository's: a server that puts its working directory on the import path would find
     the working tree's ``aserver`` there, and not the one that was installed.
     """
     WORK.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="run-", dir=WORK) as name:
-        shutil.copy(apps.__file__, name)
-        yield Path(name)
+        folder = Path(name)
+        shutil.copy(apps.__file__, folder)
+        shutil.copy(_HYPERCORN_SETTINGS, folder)
+        certificates.write(folder)
+        yield folder

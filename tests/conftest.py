@@ -14,6 +14,7 @@ from aserver.config import Bind
 from aserver.listener import Listener
 from aserver.running import new_loop
 from aserver.sockets import open_listeners
+from tests.certificates import authority as authority
 from tests.inside import Open, Run, nothing_left, open_files
 
 

@@ -13,13 +13,13 @@ from aserver.access_notes import Exchange
 from aserver.config import Config
 from aserver.connection import Connection
 from aserver.context import Context
-from aserver.engine_choice import choose_frames
+from aserver.engine_choice import choose_frames, choose_wire
 from aserver.engines import h1_h11
 from aserver.engines.h1_httptools import HttpToolsParser
 from aserver.engines.ws import NewFrames
 from aserver.engines.ws_wsproto import WsprotoFrames
 from aserver.limits import RequestLimits, sweep
-from aserver.seams import Engine, Head, Parser, Upgrading
+from aserver.seams import Channel, Engine, Expiring, Head, Parser, Refusing, Upgrading
 from aserver.types import (
     ASGIApplication,
     Headers,
@@ -77,10 +77,15 @@ class FakeCycle:
         self.request = request
         self.calls: list[str] = []
         self.body = b""
+        self.running = False
         self._eager = eager
 
     def __repr__(self) -> str:
         return f"<FakeCycle {self.request.target!r} {' '.join(self.calls)}>"
+
+    @property
+    def is_running(self) -> bool:
+        return self.running
 
     @property
     def started(self) -> bool:
@@ -137,6 +142,9 @@ class FakeSink:
         self.untaken = 0  # bytes
         self.unread = False
         self.upgraded: Engine | None = None
+        self.now = 0.0
+        self.watched: set[Expiring] = set()
+        self.later: list[Callable[[], None]] = []  # what was asked for `soon`
         self._eager = eager
 
     def write(self, data: bytes, /) -> None:
@@ -150,14 +158,26 @@ class FakeSink:
     def is_closing(self) -> bool:
         return self.closing
 
-    def on_request(self, engine: Engine, request: Request) -> FakeCycle:
+    def on_version(self, data: bytes, *, is_http2: bool) -> None:
+        self.calls.append("HTTP/2" if is_http2 else "HTTP/1")
+
+    def soon(self, callback: Callable[[], None]) -> None:
+        self.later.append(callback)
+
+    def watch(self, stream: Expiring) -> None:
+        self.watched.add(stream)
+
+    def unwatch(self, stream: Expiring) -> None:
+        self.watched.discard(stream)
+
+    def on_request(self, channel: Channel, request: Request) -> FakeCycle:
         cycle = FakeCycle(request, self._eager)
         self.cycles.append(cycle)
         return cycle
 
-    def on_refused(self, engine: Engine, error: ProtocolError) -> None:
+    def on_refused(self, where: Refusing, error: ProtocolError) -> None:
         self.refused.append(error)
-        engine.refuse(error)
+        where.refuse(error)
 
     def send_file(self, fd: int, offset: int, count: int) -> int | None:
         return None
@@ -277,20 +297,20 @@ class FakeEngine:
     def feed_eof(self) -> bool:
         raise NotImplementedError
 
-    def respond(self, cycle: object, head: Head | None, body: bytes, more: bool) -> bool:
+    def respond(self, head: Head | None, body: bytes, more: bool) -> bool:
         if head is not None:
             self.heads.append(head)
         self.calls.append(("respond", head and head.status, body, bool(more)))
         return self.room
 
-    def inform(self, cycle: object, status: int, headers: Headers) -> None:
+    def inform(self, status: int, headers: Headers) -> None:
         self.calls.append(("inform", status))
         self.interim.append(headers)
 
-    def trailers(self, cycle: object, headers: Headers) -> None:
+    def trailers(self, headers: Headers) -> None:
         self.calls.append(("trailers", headers))
 
-    def send_file(self, cycle: object, fd: int, offset: int, count: int) -> int | None:
+    def send_file(self, fd: int, offset: int, count: int) -> int | None:
         if not count:
             self.calls.append(("file", 0))
             return 0
@@ -304,10 +324,10 @@ class FakeEngine:
     def body_progress(self) -> int | None:
         raise NotImplementedError
 
-    def consumed(self, cycle: object, size: int) -> None:
+    def consumed(self, size: int) -> None:
         self.calls.append(("consumed", size))
 
-    def abort(self, cycle: object) -> None:
+    def abort(self) -> None:
         self.calls.append(("abort",))
 
     def upgrade(self, cycle: Upgrading, protocol: bytes, head: Head) -> None:
@@ -374,6 +394,7 @@ def new_context(
         parser,
         task_context or contextvars.Context(),
         choose_frames(config.websocket.ws),
+        choose_wire(http2=config.http2.http2),
         wall=0.0,
         tick=1.0,
     )
@@ -391,7 +412,7 @@ class FakeClock:
         self.wall += seconds
         context = self._context
         context.advance(self.wall)
-        kinds = (context.connections, context.cycles, context.sockets)
+        kinds = (context.connections, context.cycles, context.watched)
         return sum(sweep(context.now, kind) for kind in kinds)
 
     def run(self, seconds: int) -> int:

@@ -66,7 +66,7 @@ class Entrance:
         self.gate.room = True
         (self.listener,) = open_listeners(Bind(bind=("127.0.0.1:0",)))
         self.acceptor = Acceptor(
-            [self.listener], 8, self.gate, throttle, lambda: Doorman(self.made)
+            [self.listener], 8, self.gate, throttle, lambda listener: lambda: Doorman(self.made)
         )
 
     async def turn(self, room: bool) -> None:

@@ -1,13 +1,25 @@
 """Where to listen: Daphne's rules, what is no address, and what systemd passes."""
 
 import os
+import re
 from typing import Any
 
 import pytest
 
-from aserver.addresses import InheritedFd, Target, TcpAddress, UnixAddress, passed_fds, targets
-from aserver.config import Bind
+from aserver.addresses import (
+    InheritedFd,
+    Place,
+    Target,
+    TcpAddress,
+    UnixAddress,
+    names_certificate,
+    passed_fds,
+    places,
+)
+from aserver.config import Bind, Config, Tls
 from aserver.declarations import ConfigError
+from aserver.endpoints import parse_endpoint
+from aserver.tls_options import KeyPair
 
 # Where to listen (Daphne's rules)
 
@@ -15,7 +27,7 @@ from aserver.declarations import ConfigError
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({}, []),  # which is the default address
+        ({}, [TcpAddress("127.0.0.1", 8000)]),
         ({"port": 123}, [TcpAddress("127.0.0.1", 123)]),
         ({"port": 0}, [TcpAddress("127.0.0.1", 0)]),
         ({"bind": ("10.0.0.1",)}, [TcpAddress("10.0.0.1", 8000)]),
@@ -40,7 +52,7 @@ from aserver.declarations import ConfigError
     ],
 )
 def test_targets(options: dict[str, Any], expected: list[Target]) -> None:
-    assert targets(Bind(**options)) == expected
+    assert places(Bind(**options), Tls()) == [Place(target) for target in expected]
 
 
 @pytest.mark.parametrize(
@@ -53,13 +65,18 @@ def test_targets(options: dict[str, Any], expected: list[Target]) -> None:
     ],
 )
 def test_an_address_that_cannot_be_understood(text: str) -> None:
-    with pytest.raises(ConfigError, match="--bind: "):
-        targets(Bind(bind=(text,)))
+    with pytest.raises(ConfigError, match=r"^--bind: "):
+        places(Bind(bind=(text,)), Tls())
+    tls = Tls(certfile=("a",))
+    with pytest.raises(ConfigError, match=r"^--insecure-bind: "):
+        places(Bind(insecure_bind=(text,)), tls)
+    with pytest.raises(ConfigError, match=r"^--redirect-bind: "):
+        places(Bind(redirect_bind=(text,)), tls)
 
 
 def test_a_unix_socket_has_a_path() -> None:
     with pytest.raises(ConfigError, match="--unix-socket: a unix socket must have a path"):
-        targets(Bind(unix_socket=""))
+        places(Bind(unix_socket=""), Tls())
 
 
 @pytest.mark.parametrize(
@@ -76,6 +93,78 @@ def test_a_tcp_address_is_shown_as_it_is_typed(
 ) -> None:
     assert str(address) == text
     assert address.is_everywhere == is_everywhere
+
+
+# TLS
+
+PAIR = KeyPair("a", "a")
+ENDPOINT = "ssl:443:privateKey=k:certKey=c"
+OF_ENDPOINT = parse_endpoint(ENDPOINT).pair
+assert OF_ENDPOINT is not None
+EVERYWHERE = Place(TcpAddress("", 443), (OF_ENDPOINT,))
+DEFAULT = Place(TcpAddress("127.0.0.1", 8000), (PAIR,))
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"certfile": "a"}, [DEFAULT]),
+        ({"certfile": "a", "port": 1}, [Place(TcpAddress("127.0.0.1", 1), (PAIR,))]),
+        # Whether an inherited socket is a unix socket is seen later.
+        ({"certfile": "a", "fd": 3}, [Place(InheritedFd(3), (PAIR,))]),
+        ({"endpoint": ENDPOINT}, [EVERYWHERE]),
+        ({"endpoint": "tcp:80"}, [Place(TcpAddress("", 80))]),
+        # Without --certfile, the others stay plain, as with Daphne.
+        ({"endpoint": ENDPOINT, "port": 1}, [Place(TcpAddress("127.0.0.1", 1)), EVERYWHERE]),
+        (
+            {"endpoint": [ENDPOINT, "tcp:80"], "certfile": "a", "port": 8000},
+            [DEFAULT, EVERYWHERE, Place(TcpAddress("", 80))],
+        ),
+        # These are beside, and so in nobody's place.
+        (
+            {"certfile": "a", "insecure_bind": [":80", "unix:s"], "redirect_bind": "h:81"},
+            [
+                DEFAULT,
+                Place(TcpAddress("", 80)),
+                Place(UnixAddress("s")),
+                Place(TcpAddress("h", 81), is_redirect=True),
+            ],
+        ),
+        (
+            {"endpoint": ENDPOINT, "redirect_bind": "[::1]:80"},
+            [EVERYWHERE, Place(TcpAddress("::1", 80), is_redirect=True)],
+        ),
+    ],
+)
+def test_where_tls_is_spoken(options: dict[str, Any], expected: list[Place]) -> None:
+    config = Config.of(**options)
+    assert places(config.bind, config.tls) == expected
+    assert names_certificate(config.bind, config.tls) == any(each.pairs for each in expected)
+
+
+def test_sockets_from_systemd_speak_tls_too() -> None:
+    tls = Tls(certfile=("a",))
+    expected = [Place(InheritedFd(3), (PAIR,)), Place(InheritedFd(4), (PAIR,))]
+    assert places(Bind(fd=3), tls, [3, 4]) == expected
+    assert places(Bind(), tls, [3, 4]) == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"insecure_bind": ":80"}, "--insecure-bind: there is no certificate"),
+        ({"redirect_bind": ":80"}, "--redirect-bind: there is no certificate"),
+        ({"certfile": "a", "insecure_bind": "h"}, "--insecure-bind: 'h' has no port, as in h:80"),
+        ({"certfile": "a", "redirect_bind": "[::1]"}, "--redirect-bind: '::1' has no port"),
+        ({"keyfile": "k"}, "--keyfile: there are 1 keys for 0 certificates"),
+        ({"ca_certs": "c"}, "--ca-certs: there is no certificate of the server"),
+        ({"endpoint": "unix:s"}, "--endpoint: 'unix:s' is not understood"),
+    ],
+)
+def test_options_that_do_not_fit_together(options: dict[str, Any], message: str) -> None:
+    config = Config.of(**options)
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        places(config.bind, config.tls)
 
 
 # systemd (sd_listen_fds(3))

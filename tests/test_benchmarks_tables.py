@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from benchmarks import apps, chart, text_report
-from benchmarks.cases import CASES, Kind
+from benchmarks.cases import CASES, Kind, Wire
 from benchmarks.results import Results
 from benchmarks.servers import ENVIRONMENTS, SERVERS, command_line
 
@@ -37,12 +37,15 @@ def test_the_application_echoes() -> None:
 def test_the_tables_fit_together() -> None:
     environments = {environment.name for environment in ENVIRONMENTS}
     assert {server.environment for server in SERVERS} == environments
-    assert all(server.http or server.websocket for server in SERVERS)
+    assert all(server.wires for server in SERVERS)
     for server in SERVERS:
-        assert command_line(server, "", bin="b", port="1", app="a:b", log="l")
+        for switches in server.wires.values():
+            assert command_line(server, switches, bin="b", port="1", app="a:b", log="l")
     for case in CASES:
         assert hasattr(apps, case.app)
         assert (case.talk is not None) == (case.kind in (Kind.ECHO, Kind.SOCKETS))
+        assert (case.talk is not None) == (case.wire is Wire.WEBSOCKET)
+        assert any(case.wire in server.wires for server in SERVERS if server.ours)
 
 
 def test_a_case_shows_only_who_takes_part() -> None:

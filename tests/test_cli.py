@@ -21,6 +21,7 @@ import pytest
 from aserver import __version__, cli
 from aserver.cli import main
 from aserver.config import Config
+from tests.certificates import Authority
 from tests.processes import DEADLINE, get, read_all
 from tests.test_sockets import needs_ipv6
 
@@ -252,6 +253,9 @@ def test_check_config(capsys: pytest.CaptureFixture[str], configs: list[Config])
         (["plain:app", "--access-log-format", "%(x)s"], 2, "--access-log-format: there is no .*"),
         (["plain:app", "--access-log-exclude", "a"], 2, "--access-log-exclude: 'a' does not .*"),
         (["plain:app", "--log-fmt", "%(x)s"], 2, "--log-fmt: '%\\(x\\)s' is no format of .*"),
+        (["plain:app", "--certfile", "none"], 2, "--certfile: cannot read '.*/none': No such .*"),
+        (["plain:app", "--redirect-bind", ":80"], 2, "--redirect-bind: there is no certificate .*"),
+        (["plain:app", "-e", "ssl:443:privateKey=n"], 2, "--endpoint certKey: cannot read .*"),
     ],
 )
 def test_check_config_finds_what_is_wrong(
@@ -259,6 +263,20 @@ def test_check_config_finds_what_is_wrong(
 ) -> None:
     assert main(["--check-config", *argv]) == code
     assert re.fullmatch(f"aserver: error: {message}", capsys.readouterr().err.splitlines()[-1])
+
+
+@pytest.mark.usefixtures("site")
+def test_check_config_loads_the_certificates(
+    authority: Authority, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, two = authority.issue(), authority.issue()
+    own = ["--certfile", one.certificate, "--keyfile", one.key]
+    endpoint = ["-e", f"ssl:443:privateKey={two.key}:certKey={two.certificate}"]
+    assert main(["--check-config", "plain:app", *own, *endpoint]) == 0
+    os.rename(two.key, "aside")
+    assert main(["--check-config", "plain:app", *own, *endpoint]) == 2
+    message = f"aserver: error: --endpoint privateKey: cannot read '{two.key}': No such file"
+    assert capsys.readouterr().err.startswith(message)
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

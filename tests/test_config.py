@@ -11,16 +11,18 @@ from aserver.config import (
     Bind,
     Config,
     Http,
+    Http2,
     Limits,
     Log,
     Process,
+    Tls,
     WebSocket,
 )
 from aserver.declarations import ConfigError, Declaration
 
 
 def test_every_field_is_one_option_of_one_section() -> None:
-    sections = [Bind, Http, Limits, WebSocket, Log, Process]
+    sections = [Bind, Http, Http2, Tls, Limits, WebSocket, Log, Process]
     assert list(Config.sections.values()) == sections
     assert [f.name for f in fields(Config)] == list(Config.sections)
     names = [f.name for section in sections for f in fields(section)]
@@ -115,6 +117,10 @@ def test_values_become_the_declared_type() -> None:
         ("server_name", "a\r\nset-cookie: b", "--server-name: .* has characters that"),
         ("server_name", "sérver", "--server-name: .* has characters that are not allowed"),
         ("app", 1, "app: 1 is not a text"),
+        ("http2", 1, "--http2: 1 is not true or false"),
+        ("http2_max_streams", 0, "--http2-max-streams: 0 is not 1 or more"),
+        ("tls_min_version", "1.1", "--tls-min-version: '1.1' is not one of 1.2, 1.3"),
+        ("client_certs", "yes", "--client-certs: 'yes' is not one of none, optional, required"),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(name: str, value: Any, message: str) -> None:

@@ -63,7 +63,7 @@ async def test_echo() -> None:
     await call.end()
     assert not stage.context.connections
     assert not stage.context.cycles
-    assert not stage.context.sockets
+    assert not stage.context.watched
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000])
@@ -125,7 +125,7 @@ async def test_eager_application() -> None:
         assert client.closed()
     await rounds()
     assert not stage.context.cycles
-    assert not stage.context.sockets
+    assert not stage.context.watched
 
 
 async def test_request_before_a_handshake() -> None:

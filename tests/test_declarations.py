@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from aserver.config import DECLARATIONS
+from aserver.config import DECLARATIONS, Config
 from aserver.declarations import ConfigError, Option
 
 
@@ -62,6 +62,20 @@ def test_a_text_that_does_not_parse(name: str, text: str, message: str) -> None:
 )
 def test_values_are_shown_as_they_are_typed(name: str, value: Any, shown: str) -> None:
     assert DECLARATIONS[name].show(value) == shown
+
+
+@pytest.mark.parametrize("value", ["hidden\n", b"hidden"])
+def test_a_secret_is_not_in_messages(value: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^--keyfile-password: the value ") as raised:
+        Config.of(keyfile_password=value)
+    assert "hidden" not in str(raised.value)
+
+
+def test_a_secret_is_not_in_the_configurations_repr() -> None:
+    config = Config.of(keyfile_password="hidden", certfile="shown")
+    assert config.tls.keyfile_password == "hidden"
+    assert "hidden" not in repr(config)
+    assert "shown" in repr(config)
 
 
 def test_the_long_flag_names_an_option() -> None:

@@ -23,12 +23,15 @@ PUBLIC = {
 SIGNATURES = {
     aserver.run: "(app, config=None, **server_options)",
     aserver.Server: "(app, config=None, *, environ=None)",
-    aserver.Config: "(bind=..., http=..., limits=..., websocket=..., log=..., process=...)",
+    aserver.Config: (
+        "(bind=..., http=..., http2=..., tls=..., limits=..., websocket=..., log=..., process=...)"
+    ),
     aserver.testing.serve: "(app, **options)",
 }
 
 MEMBERS = {
     aserver.Server: {
+        "reload_certificates": "(self)",
         "reopen_logs": "(self)",
         "request_stop": "(self)",
         "serve": "(self)",

@@ -14,12 +14,12 @@ TESTS = Path(__file__).resolve().parent
 # A module imports from the rows above its own only; the engines also from each other.
 LAYERS = [
     {"types", "declarations"},
-    {"limit_options", "seams"},
+    {"limit_options", "http2_options", "tls_options", "seams", "x509_names"},
     {"config", "escaping"},
-    {"access_values", "access_notes", "access_exclusions"},
+    {"access_values", "access_notes", "access_exclusions", "endpoints", "tls_facts"},
     {"logs", "addresses", "waiting", "throttle", "access_format", "http_states", "socket_facts"},
     {"limits", "listener", "log_outputs"},
-    {"access_log", "admission", "unix_sockets"},
+    {"access_log", "admission", "unix_sockets", "tls_contexts"},
     {"engines"},
     {
         "context",
@@ -38,6 +38,8 @@ LAYERS = [
     {"ws_opening"},
     {"ws_cycle"},
     {"connection"},
+    {"redirecting"},
+    {"entrances"},
     {"server"},
     {"running"},
     {""},  # the package itself
@@ -116,7 +118,7 @@ def test_imports_are_the_same_for_type_checkers(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(name for name in MODULES if name != "pytest_plugin"))
 def test_only_declared_dependencies(name: str) -> None:
-    declared = {"h11", "httptools", "uvloop", "wsproto", *sys.stdlib_module_names}
+    declared = {"h11", "h2", "httptools", "uvloop", "wsproto", *sys.stdlib_module_names}
     assert {each.partition(".")[0] for each, ours in imports(MODULES[name]) if not ours} <= declared
 
 

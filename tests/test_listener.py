@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from aserver.addresses import InheritedFd, Kind, Place
 from aserver.listener import Listener
+from aserver.tls_options import KeyPair
 from tests.inside import Open, make_listening
 
 
@@ -57,3 +59,27 @@ def test_who_waits_at_an_inherited_socket_is_left_to_the_others(open_all: Open) 
         queued_client(stack, listener)
         assert listener.take_waiting() == []
         sock.accept()[0].close()
+
+
+PAIRS = (KeyPair("certificate", "key"),)
+
+
+def test_what_is_spoken(open_all: Open) -> None:
+    (listener,) = open_all(port=0)
+    assert (listener.kind, listener.pairs) == (Kind.PLAIN, ())
+    address = f"127.0.0.1:{listener.port}"
+    assert str(listener) == f"http://{address}"
+    listener.speak(Place(InheritedFd(0), PAIRS))
+    assert (listener.kind, listener.pairs) == (Kind.TLS, PAIRS)
+    assert str(listener) == f"https://{address}"
+    (listener,) = open_all(port=0)
+    listener.speak(Place(InheritedFd(0), is_redirect=True))
+    assert (listener.kind, listener.pairs) == (Kind.REDIRECT, ())
+    assert str(listener).startswith("http://")
+
+
+def test_no_tls_on_unix_sockets(open_all: Open, path: str) -> None:
+    (listener,) = open_all(unix_socket=path)
+    listener.speak(Place(InheritedFd(0), PAIRS))
+    assert (listener.kind, listener.pairs) == (Kind.PLAIN, ())
+    assert listener.port is None

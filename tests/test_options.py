@@ -4,6 +4,7 @@ import itertools
 import re
 import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -254,8 +255,8 @@ def samples(declaration: Declaration) -> Samples:
         return [yes, no, yes]
     if declaration.option.choices:
         texts = [each for each in declaration.option.choices if each != declaration.default]
-        texts.append(declaration.default)
-        return [(f"'{text}'", text, [flags[0], text], text) for text in texts]
+        texts = [declaration.default, texts[0], texts[-1]]
+        return [(f"'{text}'", text, [flags[0], text], text) for text in reversed(texts)]
     if declaration.kind is str:
         return [
             (
@@ -323,8 +324,14 @@ def test_the_printed_configuration_reads_back_as_the_same(
     file = tmp_path_factory.getbasetemp() / "printed.toml"
     file.write_text(to_toml(Settings(config, {}, "print-config")), "utf-8")
     again = load(["-c", str(file)], {})
-    assert again.config == config
-    assert set(options) <= set(again.origins)
+    assert again.config == replace(config, tls=replace(config.tls, keyfile_password=None))
+    assert set(options) - {"keyfile_password"} <= set(again.origins)
+
+
+def test_the_printed_configuration_keeps_secrets() -> None:
+    text = to_toml(load(["--keyfile-password", "hidden"], {}))
+    assert "# keyfile_password is set, and secret  # command line" in text.splitlines()
+    assert "hidden" not in text
 
 
 def test_the_printed_configuration_tells_where_values_come_from(toml: WriteFile) -> None:

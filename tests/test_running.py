@@ -18,6 +18,7 @@ from aserver.app import AppImportError
 from aserver.declarations import ConfigError
 from aserver.running import close_loop, new_loop, raise_file_limit, run, stop_signals
 from aserver.types import Receive, Scope, Send
+from tests.certificates import Authority
 from tests.inside import Diary, ask, hello, wait_for
 from tests.processes import in_threads
 
@@ -84,6 +85,26 @@ def test_outside_the_main_thread_signals_are_left_alone() -> None:
     with in_threads(thread):
         pass
     assert seen == [before]
+
+
+def test_hangup_loads_certificates_anew_where_there_is_tls(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = signal.getsignal(signal.SIGHUP)
+    issued = authority.issue()
+    calls: list[Server] = []
+    monkeypatch.setattr(Server, "reload_certificates", lambda server: calls.append(server))
+    for options in ({}, {"endpoint": "tcp:0"}):
+        with stop_signals(Server(hello, Config.of(**options))):
+            assert signal.getsignal(signal.SIGHUP) is before
+    endpoint = {"endpoint": f"ssl:0:privateKey={issued.key}"}
+    for number, options in enumerate((issued.options, endpoint), 1):
+        server = Server(hello, Config.of(**options))
+        with stop_signals(server):
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert len(calls) == number
+            assert calls[-1] is server
+        assert signal.getsignal(signal.SIGHUP) is before
 
 
 def test_a_loop_is_closed_in_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:

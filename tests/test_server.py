@@ -20,7 +20,9 @@ from aserver.declarations import ConfigError
 from aserver.lifespan import LifespanError
 from aserver.listener import BindError
 from aserver.testing import serve
+from aserver.tls_contexts import Certificates
 from aserver.types import ASGIApplication, Receive, Scope, Send
+from tests.certificates import Authority
 from tests.inside import (
     Diary,
     Run,
@@ -447,5 +449,64 @@ def test_the_tick_closes_what_is_overdue(
         writer.close()
         await writer.wait_closed()
         await server.stop()
+
+    run_in_loop(test())
+
+
+# Certificates
+
+
+def test_certificates_are_loaded_anew_from_any_thread(
+    authority: Authority, caplog: pytest.LogCaptureFixture
+) -> None:
+    stopped = Server(hello, Config.of(port=0, **authority.issue().options))
+    stopped.reload_certificates()
+    with (
+        caplog.at_level(logging.INFO, "aserver.server"),
+        serve(hello, **authority.issue().options) as server,
+    ):
+        server.server.reload_certificates()
+        wait_until(lambda: any("Certificates loaded" in each for each in caplog.messages))
+    stopped.reload_certificates()
+    server.server.reload_certificates()
+    assert len(caplog.messages) == 1
+
+
+def test_certificates_are_watched(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    checks: list[Certificates] = []
+    monkeypatch.setattr(Certificates, "check", lambda each: checks.append(each))
+    with serve(hello, **authority.issue().options):
+        wait_until(lambda: len(checks) == 2)
+
+
+def test_beside_tls_there_are_plain_addresses_and_redirects(
+    authority: Authority, run_in_loop: Run[None]
+) -> None:
+    options = {
+        **authority.issue().options,
+        "port": 0,
+        "insecure_bind": "127.0.0.1:0",
+        "redirect_bind": "127.0.0.1:0",
+    }
+
+    async def test() -> None:
+        server = Server(hello, Config.of(**options))
+        await server.start()
+        tls, plain, redirect = server.listeners
+        assert server.url == f"https://127.0.0.1:{tls.port}"
+        assert (await ask(str(plain))).endswith(b"hello")
+        answer = await ask(str(redirect), "/page")
+        assert f"\r\nlocation: https://test:{tls.port}/page\r\n".encode() in answer
+        await server.stop()
+
+    run_in_loop(test())
+
+
+def test_without_its_certificate_it_does_not_start(run_in_loop: Run[None]) -> None:
+    async def test() -> None:
+        server = Server(hello, Config.of(port=0, certfile="nothing"))
+        with pytest.raises(ConfigError, match="--certfile: cannot read"):
+            await server.start()
+        assert all(sock.fileno() == -1 for sock in server.sockets)
 
     run_in_loop(test())

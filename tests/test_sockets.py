@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from aserver import addresses, sockets
+from aserver import addresses
 from aserver.config import DEFAULT_HOST, DEFAULT_PORT
 from aserver.listener import BindError, Listener, NoSocketError
 from tests.inside import Open, make_listening
@@ -50,7 +50,7 @@ def is_free(host: str, port: int) -> bool:
 
 def test_the_default_address(open_all: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (DEFAULT_HOST, DEFAULT_PORT) == ("127.0.0.1", 8000)
-    monkeypatch.setattr(sockets, "DEFAULT_PORT", 0)
+    monkeypatch.setattr(addresses, "DEFAULT_PORT", 0)
     (listener,) = open_all()
     assert listener.sock.getsockname()[0] == "127.0.0.1"
 

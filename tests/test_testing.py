@@ -19,6 +19,7 @@ from aserver.listener import BindError
 from aserver.running import new_loop
 from aserver.testing import serve
 from aserver.types import ASGIApplication, Receive, Scope, Send
+from tests.certificates import Authority
 from tests.processes import DEADLINE
 
 
@@ -123,6 +124,20 @@ def test_a_unix_socket(tmp_path: Path) -> None:
         assert (server.url, server.host, server.port) == (f"unix:{path}", "", 0)
         with httpx.Client(transport=httpx.HTTPTransport(uds=path)) as client:
             assert client.get("http://test/").text == "hello"
+
+
+def test_tls(authority: Authority) -> None:
+    context = authority.client()
+    context.check_hostname = False  # it is a name, and the URL has an address
+    with serve(App(), **authority.issue().options) as server:
+        assert server.url == f"https://127.0.0.1:{server.port}"
+        assert httpx.get(server.url, verify=context).text == "hello"
+
+
+def test_an_endpoint() -> None:
+    with serve(App(), endpoint="tcp:0:interface=127.0.0.1") as server:
+        assert len(server.server.listeners) == 1
+        assert httpx.get(server.url).text == "hello"
 
 
 FAILURES: list[tuple[ASGIApplication | str, dict[str, Any], type[Exception]]] = [

@@ -118,7 +118,7 @@ async def test_reader_that_stopped(caplog: pytest.LogCaptureFixture) -> None:
     assert await hear_all(call.receive) == [ended(1006)]
     assert "(--write-timeout)" in caplog.messages[0]
     await call.end()
-    assert not stage.context.sockets
+    assert not stage.context.watched
 
 
 async def test_reader_that_is_slow_lives() -> None:

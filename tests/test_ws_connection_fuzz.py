@@ -66,7 +66,7 @@ async def statuses(parser: str, handshakes: list[bytes]) -> list[int]:
         client.vanish()
         await rounds(4)
     assert not context.cycles
-    assert not context.sockets
+    assert not context.watched
     return found
 
 

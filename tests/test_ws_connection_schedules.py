@@ -142,7 +142,7 @@ class Drama:
 
     def check(self) -> None:
         assert not self.context.cycles
-        assert not self.context.sockets
+        assert not self.context.watched
         assert not self.context.connections
         assert self.kinds.count("websocket.disconnect") <= 1
         head, _, rest = self.transport.received.partition(b"\r\n\r\n")

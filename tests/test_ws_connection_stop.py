@@ -52,7 +52,7 @@ async def test_drain() -> None:
     stage.clock.run(6)
     assert is_reset(silent)
     await rounds()
-    assert not stage.context.sockets
+    assert not stage.context.watched
     assert not stage.context.connections
 
 

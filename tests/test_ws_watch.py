@@ -23,7 +23,7 @@ async def test_silent_client_is_pinged_then_given_up() -> None:
     assert stage.run(29) == ["ping"]
     assert stage.run(1) == [LATE_PONG], "30 s behind the first that it did not answer"
     assert stage.run(1000) == []
-    assert not stage.context.sockets
+    assert not stage.context.watched
 
 
 async def test_pings_come_on_time_whoever_talks() -> None:
@@ -238,8 +238,8 @@ async def test_mistake_is_told_soon() -> None:
 
 async def test_what_is_over_is_not_watched() -> None:
     stage = WatchStage()
-    assert stage.context.sockets == {stage.watch}
+    assert stage.context.watched == {stage.watch}
     stage.watch.stop()
     stage.watch.stop()
-    assert not stage.context.sockets
+    assert not stage.context.watched
     assert stage.run(1000) == []

@@ -290,7 +290,7 @@ class SocketStage:
     @property
     def left_open(self) -> int:
         """How much the worker still has to look after."""
-        return len(self.context.cycles) + len(self.context.sockets)
+        return len(self.context.cycles) + len(self.context.watched)
 
 
 async def waiting(receive: Receive) -> asyncio.Task[Message]:
@@ -360,7 +360,7 @@ async def nothing_is_left(stage: Stage, call: Call) -> None:
     await rounds()
     await call.end()
     assert not stage.context.cycles
-    assert not stage.context.sockets
+    assert not stage.context.watched
     assert not stage.context.connections
 
 

@@ -10,8 +10,8 @@ from copy import copy
 from http import HTTPStatus
 from typing import Any
 
-from ..types import AppError, HeaderPairs
-from .grammar import control_in, is_token
+from ..types import AppError, HeaderPairs, Headers, ProtocolError
+from .grammar import control_in, is_token, split_fields
 
 Pairs = tuple[tuple[bytes, bytes], ...]
 
@@ -124,7 +124,7 @@ class ResponseHead:
         AppError: The status is no final status code, or a field must not go on the wire.
     """
 
-    __slots__ = ("block", "bodyless", "content_length", "flags", "status")
+    __slots__ = ("_fields", "block", "bodyless", "content_length", "flags", "status")
 
     def __init__(self, status: int, headers: Pairs, method: str) -> None:
         self.status = status = _final_status(status)
@@ -132,6 +132,7 @@ class ResponseHead:
         self.bodyless = method == "HEAD" or status == 204 or status == 304
         self.content_length: int | None = None
         self.flags = 0
+        self._fields: Headers | None = None  # of the block, once somebody has asked for them
         lines = [f"HTTP/1.1 {status} {reason_phrase(status)}\r\n".encode("ascii")]
         lines += [_recall_field(pair) or self._take(*pair) for pair in headers]
         self.block = b"".join(lines)
@@ -153,6 +154,12 @@ class ResponseHead:
         self.content_length = length
         return line if known is None else b""
 
+    def fields(self) -> Headers:
+        """The application's fields, names in lower case. Not to be changed."""
+        if self._fields is None:
+            self._fields = split_fields(self.block[self.block.index(b"\r\n") :])
+        return self._fields
+
     def switching(self) -> "ResponseHead":
         """The same head, that of a 200, for a 101 (RFC 9110 section 15.2.2)."""
         head = copy(self)
@@ -168,7 +175,26 @@ class ResponseHead:
         head = copy(self)
         head.content_length = length
         head.block += b"content-length: %d\r\n" % length
+        head._fields = None
         return head
+
+
+# What a refusal of some status says besides: what to speak (RFC 6455 section 4.4), and when to come
+# back (RFC 9110 section 10.2.3).
+_ADVICE = {426: (b"sec-websocket-version", b"13"), 503: (b"retry-after", b"1")}
+
+
+def refusal(error: ProtocolError) -> tuple[Headers, bytes]:
+    """Fields and body of the answer to a peer's mistake, with its reason for a person to read."""
+    body = error.reason.encode("utf-8", "replace") + b"\n"
+    fields = [
+        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"content-length", b"%d" % len(body)),
+        *error.headers,
+    ]
+    if error.status in _ADVICE:
+        fields.append(_ADVICE[error.status])
+    return fields, body
 
 
 def _as_pairs(headers: HeaderPairs) -> Pairs:

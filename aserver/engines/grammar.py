@@ -157,19 +157,19 @@ def line_too_long(line: bytes | bytearray, limits: RequestLimits) -> ProtocolErr
     )
 
 
-def _too_large(limits: RequestLimits) -> ProtocolError:
+def too_large(limits: RequestLimits) -> ProtocolError:
     return ProtocolError(
         431, f"the headers are larger than {limits.headers_size} bytes (--max-headers-size)"
     )
 
 
-def _too_long(limits: RequestLimits) -> ProtocolError:
+def too_long(limits: RequestLimits) -> ProtocolError:
     return ProtocolError(
         431, f"a header is larger than {limits.header_size} bytes (--max-header-size)"
     )
 
 
-def _too_many(limits: RequestLimits) -> ProtocolError:
+def too_many(limits: RequestLimits) -> ProtocolError:
     return ProtocolError(
         431, f"there are more than {limits.header_count} headers (--max-header-count)"
     )
@@ -186,14 +186,14 @@ def _first_fault(block: bytes, limits: RequestLimits) -> ProtocolError:
     """
     lines = block.removesuffix(b"\r").split(b"\r\n")
     whole = lines[-2:] == [b"", b""]
-    too_large = limits.headers_size + 1 if len(block) > limits.headers_size + 1 + whole else inf
+    overflow = limits.headers_size + 1 if len(block) > limits.headers_size + 1 + whole else inf
     start = 0
     for number, line in enumerate(lines):
         end = start + len(line)
         stray = control_in(line)
         ended = line and end + 2 <= len(block)
         faults = (
-            too_large,
+            overflow,
             start + limits.header_size if len(line) > limits.header_size else inf,
             end + 1 if number >= limits.header_count and ended else inf,
             start + stray.start() if stray else inf,
@@ -201,7 +201,7 @@ def _first_fault(block: bytes, limits: RequestLimits) -> ProtocolError:
         first = min(faults)
         if first <= end + 1:
             control = ProtocolError(400, _control_fault(line))
-            errors = (_too_large(limits), _too_long(limits), _too_many(limits), control)
+            errors = (too_large(limits), too_long(limits), too_many(limits), control)
             return errors[faults.index(first)]
         start = end + 2
     return ProtocolError(400, next(filter(None, map(_line_fault, lines))))

@@ -83,10 +83,10 @@ def accept(line: bytes, block: bytes, parse: Parser, limits: RequestLimits) -> R
     except ProtocolError:
         # The same words for all parsers: what they dislike about well-formed lines is the meaning.
         check_field_lines(block, limits)
-        name = METHODS.get(method) or _refuse_method(method)
+        name = METHODS.get(method) or refuse_method(method)
         _judge(Request(name, target, version, split_fields(block)))
         raise
-    request = Request(METHODS.get(method) or _refuse_method(method), target, version, headers)
+    request = Request(METHODS.get(method) or refuse_method(method), target, version, headers)
     if not _is_ordinary(request):
         # Behind CGI and WSGI conventions they could not be told from those with hyphens, which a
         # proxy may have set. nginx and Daphne drop them, too.
@@ -95,7 +95,7 @@ def accept(line: bytes, block: bytes, parse: Parser, limits: RequestLimits) -> R
     if is_path(target) is None:
         _check_target_form(request)
     elif b"%00" in target:
-        _check_path(target)
+        check_path(target)
     if request.content_length and request.content_length > limits.body_size:
         raise body_too_large(limits)
     return request
@@ -108,7 +108,7 @@ def body_too_large(limits: RequestLimits) -> ProtocolError:
     )
 
 
-def _refuse_method(method: bytes) -> NoReturn:
+def refuse_method(method: bytes) -> NoReturn:
     name = method.decode("ascii")
     if name == "CONNECT":  # whatever its target: its body, if any, is no HTTP
         raise ProtocolError(501, "this server is no proxy: CONNECT is not offered")
@@ -152,7 +152,7 @@ def _judge(request: Request) -> None:
     for name, value in request.headers:
         if name in _DECISIVE:
             values.setdefault(name, []).append(value)
-    _check_host(values.get(b"host", []), request.http_version)
+    check_host(values.get(b"host", []), request.http_version)
     _take_framing(request, values.get(b"content-length", []), values.get(b"transfer-encoding", []))
     options = _names(values.get(b"connection", []))
     request.keep_alive = request.http_version == "1.1"
@@ -162,13 +162,18 @@ def _judge(request: Request) -> None:
         request.keep_alive = True
     if request.http_version == "1.0":
         return  # RFC 9110 sections 7.8 and 10.1.1: an old client's Upgrade and Expect are ignored
-    for value in values.get(b"expect", []):
+    if b"upgrade" in options:
+        request.upgrade = tuple(_names(values.get(b"upgrade", [])))
+    take_wishes(request, values.get(b"expect", []), values.get(b"te", []))
+
+
+def take_wishes(request: Request, expectations: list[bytes], codings: list[bytes]) -> None:
+    """What the client expects of the answer (RFC 9110 sections 10.1.1 and 10.1.4)."""
+    for value in expectations:
         if value.lower() != b"100-continue":
             raise ProtocolError(417, "the only expectation understood here is 100-continue")
         request.expects_continue = True
-    if b"upgrade" in options:
-        request.upgrade = tuple(_names(values.get(b"upgrade", [])))
-    request.accepts_trailers = b"trailers" in _names(values.get(b"te", []))
+    request.accepts_trailers = b"trailers" in _names(codings)
 
 
 def _names(values: list[bytes]) -> list[bytes]:
@@ -176,7 +181,7 @@ def _names(values: list[bytes]) -> list[bytes]:
     return [element.lower() for element in elements(values)]
 
 
-def _check_host(hosts: list[bytes], version: str) -> None:
+def check_host(hosts: list[bytes], version: str) -> None:
     """RFC 9112 section 3.2: one, except that HTTP/1.0 needs none; and a sane one."""
     if len(hosts) > 1 or (not hosts and version == "1.1"):
         raise ProtocolError(400, f"{len(hosts) or 'no'} Host headers; there must be exactly one")
@@ -199,12 +204,17 @@ def _take_framing(request: Request, lengths: list[bytes], codings: list[bytes]) 
         _check_codings(codings)
         request.content_length = None
     elif lengths:
-        # RFC 9110 section 8.6 lets equal ones pass for one; only attackers send them.
-        if len(lengths) > 1 or b"," in lengths[0]:
-            raise ProtocolError(400, "more than one Content-Length")
-        if _is_length(lengths[0]) is None or len(lengths[0]) > _MAX_LENGTH_DIGITS:
-            raise ProtocolError(400, "Content-Length is not a number, or not a possible one")
-        request.content_length = int(lengths[0])
+        request.content_length = length_of(lengths)
+
+
+def length_of(lengths: list[bytes]) -> int:
+    """The number that the Content-Length fields are, at least one."""
+    # RFC 9110 section 8.6 lets equal ones pass for one; only attackers send them.
+    if len(lengths) > 1 or b"," in lengths[0]:
+        raise ProtocolError(400, "more than one Content-Length")
+    if _is_length(lengths[0]) is None or len(lengths[0]) > _MAX_LENGTH_DIGITS:
+        raise ProtocolError(400, "Content-Length is not a number, or not a possible one")
+    return int(lengths[0])
 
 
 def _check_codings(codings: list[bytes]) -> None:
@@ -225,23 +235,23 @@ def _check_target_form(request: Request) -> None:
         return
     absolute = _is_absolute(request.target)
     if absolute is None:
-        raise ProtocolError(400, _target_fault(request.target))
+        raise ProtocolError(400, target_fault(request.target))
     if _is_authority(absolute[1]) is None:
         raise ProtocolError(400, "the target's authority is not a host, or a host and a port")
     # RFC 9112 section 3.2.2: the authority of an absolute target replaces Host.
     others = [field for field in request.headers if field[0] != b"host"]
     request.headers = [(b"host", absolute[1]), *others]
     request.target = absolute[2] if absolute[2].startswith(b"/") else b"/" + absolute[2]
-    _check_path(request.target)
+    check_path(request.target)
 
 
-def _check_path(target: bytes) -> None:
+def check_path(target: bytes) -> None:
     """A NUL ends a file's name for some, and not for others."""
     if b"%00" in target.partition(b"?")[0]:
         raise ProtocolError(400, "the path contains a NUL")
 
 
-def _target_fault(target: bytes) -> str:
+def target_fault(target: bytes) -> str:
     if b"#" in target:
         return "the request target has a fragment"
     if target.startswith(b"/"):

@@ -14,7 +14,7 @@ from ..types import Headers, ProtocolError, Request
 from .fields import CLOSE
 from .h1_reader import BODY, CLOSED, DISCARD, HEAD, HELD, RequestReader
 from .h1_tunnel import H1Tunnel
-from .h1_wire import interim_response, last_chunk, refusal, unusual_pieces
+from .h1_wire import interim_response, last_chunk, refusal_response, unusual_pieces
 
 # A response up to this size is one piece in memory and one write; copying a larger body costs more
 # than handing it to the transport as it is.
@@ -111,7 +111,7 @@ class H1:
         else:
             self._sink.linger()
 
-    def consumed(self, cycle: Receiver, size: int) -> None:
+    def consumed(self, size: int) -> None:
         """The application took `size` bytes: the peer may send more."""
         self._reader.consumed(size)
 
@@ -124,7 +124,7 @@ class H1:
 
     # What goes to the peer
 
-    def respond(self, cycle: Receiver, head: Head | None, body: bytes, more: bool) -> bool:
+    def respond(self, head: Head | None, body: bytes, more: bool) -> bool:
         """Send a part of the response in progress. Returns False when `send()` should wait."""
         pieces = [] if head is None else self._head_pieces(head, body, more)
         if head is not None and more and not self._half_closed:
@@ -184,18 +184,18 @@ class H1:
             and (reader.left or 0) <= DRAIN_BYTES
         )
 
-    def trailers(self, cycle: Receiver, headers: Headers) -> None:
+    def trailers(self, headers: Headers) -> None:
         """End the response in progress, which is chunked, with trailer fields."""
         self._write(last_chunk(headers))
         self._finish()
 
-    def send_file(self, cycle: Receiver, fd: int, offset: int, count: int) -> int | None:
-        """Send bytes of a file without reading them; see `aserver.seams.HttpEngine`."""
+    def send_file(self, fd: int, offset: int, count: int) -> int | None:
+        """Send bytes of a file without reading them; see `aserver.seams.Channel`."""
         if self._writing is CHUNKED:
             return None
         return self._sink.send_file(fd, offset, count)
 
-    def inform(self, cycle: Receiver, status: int, headers: Headers) -> None:
+    def inform(self, status: int, headers: Headers) -> None:
         """Send an interim response; not to HTTP/1.0 (RFC 9110 section 15.2)."""
         request = self._request
         if request is None or self._writing is not AWAITED or request.http_version == "1.0":
@@ -205,7 +205,7 @@ class H1:
             self._reader.excuse()  # it begins to send now
         self._write(interim_response(status, headers))
 
-    def abort(self, cycle: Receiver) -> None:
+    def abort(self) -> None:
         """The response cannot be completed. Only its framing can tell the peer, else a reset."""
         self._reader.close()
         if self._writing is UNTIL_CLOSE:
@@ -245,10 +245,10 @@ class H1:
         if cycle is not None:
             cycle.lost()
             if self._writing is not AWAITED:
-                self.abort(cycle)
+                self.abort()
                 return
         if not answered:
-            self._write(refusal(error, self._defaults, with_body=not to_head))
+            self._write(refusal_response(error, self._defaults, with_body=not to_head))
         self._writing = IDLE
         self._linger()
 

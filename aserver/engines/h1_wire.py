@@ -2,14 +2,7 @@
 
 from ..seams import Defaults, Head
 from ..types import Headers, ProtocolError
-from .fields import DATE, SERVER, check_field, reason_phrase, trailer_line
-
-# What a refusal of some status says besides: when to come back (RFC 9110 section 10.2.3), and what
-# to speak (section 15.5.22, and RFC 6455 section 4.4).
-_ADVICE = {
-    426: b"sec-websocket-version: 13\r\nupgrade: websocket\r\nconnection: upgrade, close\r\n\r\n",
-    503: b"retry-after: 1\r\nconnection: close\r\n\r\n",
-}
+from .fields import DATE, SERVER, check_field, reason_phrase, refusal, trailer_line
 
 
 def unusual_pieces(
@@ -56,19 +49,17 @@ def last_chunk(trailers: Headers) -> bytes:
     return b"".join((b"0\r\n", *lines, b"\r\n"))
 
 
-def refusal(error: ProtocolError, defaults: Defaults, *, with_body: bool = True) -> bytes:
-    """The whole answer to a peer's mistake, with its reason for a person to read."""
-    body = error.reason.encode("utf-8", "replace") + b"\n"
-    return b"".join(
-        (
-            _status_line(error.status),
-            defaults.default_lines,
-            b"content-type: text/plain; charset=utf-8\r\n",
-            b"content-length: %d\r\n" % len(body),
-            _ADVICE.get(error.status, b"connection: close\r\n\r\n"),
-            body if with_body else b"",
-        )
-    )
+def refusal_response(error: ProtocolError, defaults: Defaults, *, with_body: bool = True) -> bytes:
+    """The whole answer to a peer's mistake, behind which the connection closes."""
+    fields, body = refusal(error)
+    lines = [b"%b: %b\r\n" % field for field in fields]
+    if error.status == 426:  # RFC 9110 section 15.5.22: what to switch to
+        lines.append(b"upgrade: websocket\r\nconnection: upgrade, close\r\n\r\n")
+    else:
+        lines.append(b"connection: close\r\n\r\n")
+    if with_body:
+        lines.append(body)
+    return b"".join((_status_line(error.status), defaults.default_lines, *lines))
 
 
 def _status_line(status: int) -> bytes:

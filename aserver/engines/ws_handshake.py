@@ -1,4 +1,8 @@
-"""The opening handshake of WebSocket, RFC 6455 section 4.2: what a client asks for, and gets."""
+"""The opening handshake of WebSocket: what a client asks for, and gets.
+
+Over HTTP/1.1 it is a GET that becomes a 101 (RFC 6455 section 4.2); over HTTP/2 a CONNECT that is
+answered with a 200, without a key and its proof (RFC 8441 section 5).
+"""
 
 import re
 from base64 import b64encode
@@ -63,14 +67,17 @@ class Handshake:
     __slots__ = ("_key", "_offers", "subprotocols")
 
     def __init__(self, request: Request) -> None:
-        if request.method != "GET" or request.content_length != 0:
+        is_http2 = request.http_version == "2"
+        if is_http2 and request.content_length is not None:
+            raise ProtocolError(400, "a WebSocket handshake has neither a length nor an end")
+        if not is_http2 and (request.method != "GET" or request.content_length != 0):
             raise ProtocolError(400, "a WebSocket handshake is a GET request without a body")
         fields: dict[bytes, list[bytes]] = {}
         for name, value in request.headers:
             if name.startswith(b"sec-websocket-"):
                 fields.setdefault(name, []).append(value)
         _check_version(fields.get(b"sec-websocket-version", []))
-        self._key = _checked_key(fields.get(b"sec-websocket-key", []))
+        self._key = None if is_http2 else _checked_key(fields.get(b"sec-websocket-key", []))
         self.subprotocols = _subprotocols(fields.get(b"sec-websocket-protocol", []))
         self._offers = _offers(fields.get(b"sec-websocket-extensions", []))
 
@@ -88,7 +95,9 @@ class Handshake:
             AppError: It says what is not for it to say.
         """
         # So spelled for clients that compare letters; HTTP/2 has its own way with them.
-        fields = [(b"Sec-WebSocket-Accept", accept_key(self._key))]
+        fields = []
+        if self._key is not None:
+            fields.append((b"Sec-WebSocket-Accept", accept_key(self._key)))
         if subprotocol is not None:
             fields.append((b"Sec-WebSocket-Protocol", subprotocol.encode("ascii")))
         deflate = None
@@ -97,7 +106,7 @@ class Handshake:
             if deflate is not None:
                 fields.append((b"Sec-WebSocket-Extensions", deflate.response))
         head = response_head(200, [*fields, *_unreserved(headers)], "GET")
-        return head.switching(), deflate
+        return head if self._key is None else head.switching(), deflate
 
 
 def accept_key(key: bytes) -> bytes:

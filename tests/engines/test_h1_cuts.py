@@ -55,13 +55,13 @@ def answer_unread(wire: Wire) -> None:
 
 def ask_for_the_body(wire: Wire) -> None:
     if turns(wire):
-        wire.engine.inform(wire.current, 100, [])
+        wire.engine.inform(100, [])
 
 
 def abort(wire: Wire) -> None:
     if turns(wire):
         wire.begin()
-        wire.engine.abort(wire.current)
+        wire.engine.abort()
 
 
 def drain(wire: Wire) -> None:

@@ -106,7 +106,7 @@ def test_abort_of_a_framed_response(wire: Wire, fields: list[tuple[bytes, bytes]
     wire.feed(get())
     wire.begin(200, fields, b"abc")
     assert wire.sent.endswith(b"abc" if fields else b"3\r\nabc\r\n")
-    wire.engine.abort(wire.current)
+    wire.engine.abort()
     assert wire.sent == b""
     assert wire.calls == ["close"]
     wire.feed(get())
@@ -116,7 +116,7 @@ def test_abort_of_a_framed_response(wire: Wire, fields: list[tuple[bytes, bytes]
 def test_abort_of_a_response_that_ends_with_the_connection(wire: Wire) -> None:
     wire.feed(get(version="1.0"))
     wire.begin(body=b"abc")
-    wire.engine.abort(wire.current)
+    wire.engine.abort()
     assert wire.calls == ["reset"]
 
 

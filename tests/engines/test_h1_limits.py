@@ -186,7 +186,7 @@ def test_endless(parser: str, start: bytes, endless: bytes, status: int, piece: 
         wire.feed(data[fed : fed + piece])
         fed += piece
         if wire.cycles and wire.cycles[0].body:
-            wire.engine.consumed(wire.current, len(wire.cycles[0].body))
+            wire.engine.consumed(len(wire.cycles[0].body))
             wire.cycles[0].body = b""
     assert wire.statuses == [status]
     whole = Wire(parser, limits=limits)
@@ -336,9 +336,9 @@ def test_buffer_of_body(parser: str, buffer: int) -> None:
     wire.feed(bytes(1))
     assert not wire.reading()
     while_full = buffer + 1 - buffer // 2 - 1
-    wire.engine.consumed(wire.current, while_full)
+    wire.engine.consumed(while_full)
     assert not wire.reading()
-    wire.engine.consumed(wire.current, 1)
+    wire.engine.consumed(1)
     assert wire.reading()
     wire.feed(bytes(buffer - buffer // 2))
     assert wire.reading()
@@ -356,7 +356,7 @@ def test_buffer_of_chunked_body(parser: str, buffer: int) -> None:
     assert wire.reading()
     wire.feed(b"1\r\nx")
     assert not wire.reading()
-    wire.engine.consumed(wire.current, buffer + 1 - buffer // 2)
+    wire.engine.consumed(buffer + 1 - buffer // 2)
     assert wire.reading()
 
 
@@ -395,7 +395,7 @@ def test_body_in_memory_counts_apart_from_pipelined_requests(parser: str) -> Non
     assert wire.reading()
     wire.feed(b"x")
     assert not wire.reading()
-    wire.engine.consumed(wire.current, 100)
+    wire.engine.consumed(100)
     assert not wire.reading()
 
 
@@ -419,14 +419,14 @@ def test_reading_goes_on_for_framing_larger_than_the_buffer(parser: str) -> None
     wire = Wire(parser, limits=LIMITS._replace(buffer=5))
     wire.feed(CHUNKED + b"6\r\nabcdef\r\n1;aaaaaaaaaaaaa")
     assert not wire.reading()
-    wire.engine.consumed(wire.current, 6)
+    wire.engine.consumed(6)
     assert wire.reading()
 
 
 def test_large_body_in_large_pieces(wire: Wire) -> None:
     data = bytes(range(256)) * 1024
     wire.feed(post(len(data)) + data[:100_000])
-    wire.engine.consumed(wire.current, 100_000)
+    wire.engine.consumed(100_000)
     wire.feed(data[100_000:] + get("/next"))
     assert wire.cycles[0].body == data
     wire.answer()

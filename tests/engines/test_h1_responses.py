@@ -241,7 +241,7 @@ EXPECT = post(5, "Expect: 100-continue")
 def test_continue_is_sent_when_asked_for(wire: Wire) -> None:
     wire.feed(EXPECT)
     assert wire.sent == b""
-    wire.engine.inform(wire.current, 100, [])
+    wire.engine.inform(100, [])
     assert wire.sent == b"HTTP/1.1 100 Continue\r\n\r\n"
     wire.feed(b"hello")
     wire.answer()
@@ -262,20 +262,20 @@ def test_no_continue_behind_the_head(wire: Wire) -> None:
     wire.feed(EXPECT)
     wire.begin()
     assert wire.sent
-    wire.engine.inform(wire.current, 100, [])
+    wire.engine.inform(100, [])
     assert wire.sent == b""
 
 
 def test_no_continue_for_an_old_client(wire: Wire) -> None:
     wire.feed(get("/", "Content-Length: 5", "Expect: 100-continue", version="1.0"))
     assert not wire.current.request.expects_continue
-    wire.engine.inform(wire.current, 100, [])
+    wire.engine.inform(100, [])
     assert wire.sent == b""
 
 
 def test_interim_response_with_fields(wire: Wire) -> None:
     wire.feed(get())
-    wire.engine.inform(wire.current, 103, [(b"link", b"</a.css>"), (b"link", b"</b.css>")])
+    wire.engine.inform(103, [(b"link", b"</a.css>"), (b"link", b"</b.css>")])
     assert wire.sent == lines("HTTP/1.1 103 Early Hints", "link: </a.css>", "link: </b.css>")
     wire.answer()
     assert wire.sent == plain()
@@ -388,7 +388,7 @@ def test_unread_body_that_has_arrived(wire: Wire) -> None:
     """The cycle gives the credit back: reading goes on."""
     wire.feed(post(BUFFER + 10) + bytes(BUFFER + 10))
     assert not wire.reading()
-    wire.engine.consumed(wire.current, BUFFER + 10)
+    wire.engine.consumed(BUFFER + 10)
     wire.answer()
     assert wire.reading()
     assert wire.calls == ["idle"]
@@ -397,7 +397,7 @@ def test_unread_body_that_has_arrived(wire: Wire) -> None:
 def test_unread_body_that_is_arriving(wire: Wire) -> None:
     wire.feed(post(BUFFER + 20) + bytes(BUFFER + 10))
     assert not wire.reading()
-    wire.engine.consumed(wire.current, BUFFER + 10)
+    wire.engine.consumed(BUFFER + 10)
     wire.answer()
     assert wire.reading()
     wire.feed(bytes(10) + get("/next"))
@@ -422,7 +422,7 @@ def test_trailers(wire: Wire) -> None:
     wire.feed(get("/", "TE: trailers") + get("/next"))
     wire.begin(body=b"a")
     assert wire.sent.endswith(b"1\r\na\r\n")
-    wire.engine.trailers(wire.current, [(b"x-sum", b"1"), (b"x-more", b"2")])
+    wire.engine.trailers([(b"x-sum", b"1"), (b"x-more", b"2")])
     assert wire.sent == b"0\r\nx-sum: 1\r\nx-more: 2\r\n\r\n"
     assert wire.current.request.target == b"/next"
 
@@ -433,7 +433,7 @@ def test_trailers_that_must_not_be(wire: Wire) -> None:
     assert wire.sent
     for name, value in ((b"content-length", b"5"), (b"x", b"a\r\nb"), (b"x y", b"z")):
         with pytest.raises(AppError):
-            wire.engine.trailers(wire.current, [(b"x", b"y"), (name, value)])
+            wire.engine.trailers([(b"x", b"y"), (name, value)])
         assert wire.sent == b""
     wire.go_on(b"", more=False)
     assert wire.sent == b"0\r\n\r\n"
@@ -450,12 +450,12 @@ def test_file(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wire.sink, "send_file", send_file)
     wire.feed(get())
     wire.begin(200, [(b"content-length", b"5")])
-    assert wire.engine.send_file(wire.current, 3, 10, 5) == 5
+    assert wire.engine.send_file(3, 10, 5) == 5
     wire.go_on(b"", more=False)
     assert wire.calls == ["idle"]
     wire.feed(get())
     wire.begin()
-    assert wire.engine.send_file(wire.current, 3, 10, 5) is None
+    assert wire.engine.send_file(3, 10, 5) is None
     assert taken == [(3, 10, 5)]
 
 
@@ -475,6 +475,6 @@ def test_body_progress(wire: Wire) -> None:
 def test_no_body_is_due_before_it_is_asked_for(wire: Wire) -> None:
     wire.feed(EXPECT)
     assert wire.engine.body_progress() is None
-    wire.engine.inform(wire.current, 100, [])
+    wire.engine.inform(100, [])
     assert wire.engine.body_progress() is None  # for some of the time
     assert wire.engine.body_progress() == 0

@@ -70,7 +70,7 @@ class Cycle(FakeCycle):
         super().feed(data)
         assert self.asked.body.startswith(self.body)
         if self.asked.consumes:
-            self.stage.engine.consumed(self, len(data))
+            self.stage.engine.consumed(len(data))
         if self.asked.acts == "at its body":
             self.answer()
 
@@ -101,7 +101,7 @@ class Cycle(FakeCycle):
             self.state = "over"
             self._give_back()
             rest = self.asked.response[len(self.asked.response) // 2 :]
-            self.stage.engine.respond(self, None, self._unless_bodyless(rest), False)
+            self.stage.engine.respond(None, self._unless_bodyless(rest), False)
 
     def answer(self) -> None:
         """All of it at once; or the rest, if it has begun."""
@@ -116,14 +116,14 @@ class Cycle(FakeCycle):
         """Break the response."""
         if self.may_act and self.state == "streams":
             self.state = "broken"
-            self.stage.engine.abort(self)
+            self.stage.engine.abort()
 
     def _respond(self, body: bytes, *, more: bool) -> None:
         fields = [(b"x-number", b"%d" % self.asked.number)]
         if self.asked.with_length:
             fields.append((b"content-length", b"%d" % len(self.asked.response)))
         head = response_head(200, fields, self.asked.method)
-        self.stage.engine.respond(self, head, self._unless_bodyless(body), more)
+        self.stage.engine.respond(head, self._unless_bodyless(body), more)
 
     def _unless_bodyless(self, body: bytes) -> bytes:
         return b"" if self.asked.method == "HEAD" else body
@@ -131,7 +131,7 @@ class Cycle(FakeCycle):
     def _give_back(self) -> None:
         """As a cycle does with the body that nobody took."""
         if self.body and not self.asked.consumes:
-            self.stage.engine.consumed(self, len(self.body))
+            self.stage.engine.consumed(len(self.body))
 
 
 class StageSink(FakeSink):

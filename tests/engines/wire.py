@@ -93,12 +93,12 @@ class Wire:
         cycle = self.current
         self._answered += not more
         head = response_head(status, headers, cycle.request.method)
-        return self.engine.respond(cycle, head, b"" if head.bodyless else body, more)
+        return self.engine.respond(head, b"" if head.bodyless else body, more)
 
     def go_on(self, body: bytes, more: bool = True) -> bool:
         """More of the body."""
         self._answered += not more
-        return self.engine.respond(self.current, None, body, more)
+        return self.engine.respond(None, body, more)
 
     def answer(self, body: bytes = b"", *headers: tuple[bytes, bytes], status: int = 200) -> None:
         """A whole response in one."""

@@ -1,0 +1,98 @@
+"""Who sends next on an HTTP/2 connection: what clients wish (RFC 9218), and turns for others."""
+
+import re
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+_URGENCIES = range(8)
+
+# RFC 9218 section 4, in RFC 8941's dictionaries: members are separated by commas, have parameters
+# that nobody has defined, and the last of a name counts.
+_find_members = re.compile(
+    rb"(?:\A|,)[ \t]*(?:u=(?P<urgency>-?[0-9]+)|i(?P<incremental>=\?[01])?)(?=[ \t]*(?:[,;]|\Z))"
+).finditer
+
+
+class Priority(NamedTuple):
+    """How urgent a response is, and whether it is of use in parts.
+
+    Section 4.2 has a client that says nothing get one response after the other. But who does not
+    know of priorities means nothing by that, and for him everybody gets a turn.
+    """
+
+    urgency: int = 3
+    incremental: bool = True
+
+
+def priority_of(value: bytes) -> Priority:
+    """The wish in a `priority` field, or in a PRIORITY_UPDATE frame."""
+    urgency, incremental = 3, False
+    for member in _find_members(value):
+        digits = member["urgency"]
+        if digits is None:
+            incremental = member["incremental"] != b"=?0"
+        elif len(digits) < 3 and int(digits) in _URGENCIES:
+            urgency = int(digits)
+    return Priority(urgency, incremental)
+
+
+class Prioritised(Protocol):
+    """A stream, seen from here."""
+
+    priority: Priority
+
+
+Sender = TypeVar("Sender", bound=Prioritised)
+
+
+class SendQueue(Generic[Sender]):
+    """Streams that have something to send, in the order in which they may.
+
+    The more urgent come first. Of equally urgent ones, those that are of use in parts take turns,
+    and the others go one after the other (RFC 9218 section 10).
+    """
+
+    __slots__ = ("_levels",)
+
+    def __init__(self) -> None:
+        self._levels: dict[int, dict[Sender, None]] = {}  # by urgency; those that have any
+
+    def __bool__(self) -> bool:
+        return bool(self._levels)
+
+    def __contains__(self, stream: Sender) -> bool:
+        return stream in self._levels.get(stream.priority.urgency, ())
+
+    def add(self, stream: Sender) -> None:
+        """It has something to send. It keeps its place if it has one."""
+        self._levels.setdefault(stream.priority.urgency, {})[stream] = None
+
+    def discard(self, stream: Sender) -> None:
+        """It has nothing, or must not."""
+        urgency = stream.priority.urgency
+        level = self._levels.get(urgency)
+        if level is not None:
+            level.pop(stream, None)
+            if not level:
+                del self._levels[urgency]
+
+    def first(self) -> Sender:
+        """Whose turn it is; there must be somebody."""
+        return next(iter(self._levels[min(self._levels)]))
+
+    def rotate(self, stream: Sender) -> None:
+        """It has had its turn, and has more."""
+        if stream.priority.incremental:
+            self.discard(stream)
+            self.add(stream)
+
+    def prioritise(self, stream: Sender, priority: Priority) -> None:
+        """Its client has changed its mind."""
+        waits = stream in self
+        self.discard(stream)
+        stream.priority = priority
+        if waits:
+            self.add(stream)
+
+    def clear(self) -> None:
+        """Nobody sends anything any more."""
+        self._levels.clear()

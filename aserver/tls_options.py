@@ -1,0 +1,124 @@
+"""The options of TLS, and the certificates that they name. No file is opened here.
+
+A section of the tree in `aserver.config`, which says how options are declared.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from .declarations import ConfigError, option
+
+
+class KeyPair(NamedTuple):
+    """A certificate and its key: files, and how messages call them.
+
+    Attributes:
+        certificate: With its chain, or without.
+        key: May be the same file.
+        chain: Further certificates of the chain, in a file of their own; empty: there is none.
+        labels: The options that named certificate and key.
+    """
+
+    certificate: str
+    key: str
+    chain: str = ""
+    labels: tuple[str, str] = ("--certfile", "--keyfile")
+
+
+@dataclass(frozen=True)
+class Tls:
+    """TLS: on wherever there is a certificate, but never on unix sockets."""
+
+    certfile: tuple[str, ...] = option(
+        (),
+        "--certfile",
+        "--ssl-certfile",
+        metavar="FILE",
+        help="Speak TLS with this certificate, followed by its chain, PEM. May be repeated: the "
+        "client's name for the server decides, and the first is for all other names.",
+    )
+    keyfile: tuple[str, ...] = option(
+        (),
+        "--keyfile",
+        "--ssl-keyfile",
+        metavar="FILE",
+        help="Private key, PEM; repeated, in the order of --certfile. Default: the certificate's "
+        "own file.",
+    )
+    keyfile_password: str | None = option(
+        None,
+        "--keyfile-password",
+        "--ssl-keyfile-password",
+        metavar="PASSWORD",
+        secret=True,
+        help="Password of encrypted keys. On the command line others can see it; in the "
+        "environment they cannot.",
+    )
+    tls_min_version: str = option(
+        "1.2",
+        "--tls-min-version",
+        choices=("1.2", "1.3"),
+        help="Lowest version of TLS that is spoken.",
+    )
+    ciphers: str = option(
+        "",
+        "--ciphers",
+        "--ssl-ciphers",
+        metavar="LIST",
+        ascii=True,
+        help="Ciphers for TLS 1.2, as OpenSSL has them; empty: those with forward secrecy and "
+        "authenticated encryption.",
+    )
+    ca_certs: str | None = option(
+        None,
+        "--ca-certs",
+        "--ssl-ca-certs",
+        metavar="FILE",
+        help="Authorities that client certificates must come from, PEM.",
+    )
+    client_certs: str = option(
+        "none",
+        "--client-certs",
+        choices=("none", "optional", "required"),
+        help="Whether clients are asked for a certificate, and whether they must have one; a bad "
+        "one is always refused.",
+    )
+    tls_handshake_timeout: float = option(
+        10.0,
+        "--tls-handshake-timeout",
+        minimum=0,
+        unit="seconds",
+        help="Time for the TLS handshake; 0 is no limit.",
+    )
+
+    @property
+    def pairs(self) -> tuple[KeyPair, ...]:
+        """The certificates with their keys.
+
+        Raises:
+            ConfigError: There are keys without a certificate.
+        """
+        if len(self.keyfile) > len(self.certfile):
+            raise ConfigError(
+                f"--keyfile: there are {len(self.keyfile)} keys for {len(self.certfile)} "
+                "certificates (--certfile)"
+            )
+        own = self.certfile[len(self.keyfile) :]
+        return tuple(map(KeyPair, self.certfile, self.keyfile + own))
+
+    def check(self, *, has_certificate: bool) -> None:
+        """Whether the options fit together, with a certificate (an endpoint's included) or without.
+
+        Raises:
+            ConfigError: They do not.
+        """
+        if not has_certificate and (self.client_certs != "none" or self.ca_certs is not None):
+            label = "--ca-certs" if self.client_certs == "none" else "--client-certs"
+            raise ConfigError(f"{label}: there is no certificate of the server (--certfile)")
+        if self.client_certs != "none" and self.ca_certs is None:
+            raise ConfigError(
+                f"--client-certs {self.client_certs}: whose certificates? Give --ca-certs"
+            )
+        if self.client_certs == "none" and self.ca_certs is not None:
+            # Who gives it believes that clients are checked.
+            raise ConfigError("--ca-certs: no client is asked for a certificate (--client-certs)")
