@@ -175,13 +175,13 @@ class TokenBucket:
         self._rate = rate
         self._at = 0.0
 
-    def take(self, now: float) -> bool:
-        """Take one; False: there is none left. `now` is in seconds, and only advances."""
+    def take(self, now: float, count: int = 1) -> bool:
+        """Take some; False: there are not as many. `now` is in seconds, and only advances."""
         self.give((now - self._at) * self._rate)
         self._at = now
-        if self._tokens < 1:
+        if self._tokens < count:
             return False
-        self._tokens -= 1
+        self._tokens -= count
         return True
 
     def give(self, count: float) -> None:

@@ -122,6 +122,8 @@ class Certificates:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = _VERSIONS[tls.tls_min_version]
         context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+        # All that are left are good: a client knows which of them its hardware is good at.
+        context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
         context.set_alpn_protocols(self._protocols)
         try:
             context.set_ciphers(tls.ciphers or _CIPHERS)

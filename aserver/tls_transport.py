@@ -184,8 +184,8 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
                 self._end()
                 return
             self._owner.data_received(data)
-            if not incoming.pending and not tls.pending():
-                break  # what else it would say is that it wants more
+            if not incoming.pending:
+                break  # OpenSSL reads record by record: it would only say that it wants more
         if self._outgoing.pending:
             self._flush()  # a new key, or a question about one
 
@@ -232,7 +232,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     def resume_reading(self) -> None:
         self._reading = True
         self._transport.resume_reading()
-        if self._incoming.pending or self._tls.pending():
+        if self._incoming.pending:
             self._loop.call_soon(self._decrypt)
 
     def is_closing(self) -> bool:

@@ -62,8 +62,8 @@ class Budgets:
         self._sink = sink
         self._buckets: dict[Budget, TokenBucket] = {}  # of those that were ever touched
 
-    def spend(self, budget: Budget) -> None:
-        """Count one.
+    def spend(self, budget: Budget, count: int = 1) -> None:
+        """Count one, or one that weighs more.
 
         Raises:
             H2Error: There were too many.
@@ -71,7 +71,7 @@ class Budgets:
         bucket = self._buckets.get(budget)
         if bucket is None:
             bucket = self._buckets[budget] = TokenBucket(budget.burst, budget.rate)
-        if not bucket.take(self._sink.now):
+        if not bucket.take(self._sink.now, count):
             raise H2Error(ErrorCode.ENHANCE_YOUR_CALM, f"too many {budget.what}")
 
     def give(self, budget: Budget, count: int) -> None:

@@ -9,7 +9,8 @@ from .h2_frames import ErrorCode
 class Carrier(Protocol):
     """The stream, seen from its tunnel."""
 
-    waiting: int
+    @property
+    def waiting(self) -> int: ...
 
     def respond(self, head: Head | None, body: bytes, more: bool) -> bool: ...
 

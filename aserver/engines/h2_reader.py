@@ -1,0 +1,262 @@
+"""The receiving half of HTTP/2: from bytes to streams and their requests (RFC 9113 sections 4 to 6).
+
+Theory of operation. What the peer sends is cut into frames, each is counted against a budget, and
+goes through the wire (`aserver.engines.h2_wire`), which says what it means. Requests that came with
+one read are begun when all of it is looked at, so that one that was reset at once costs no call of
+the application.
+"""
+
+from typing import Protocol
+
+from ..seams import Receiver
+from ..types import Headers, ProtocolError, Request
+from .h2_budgets import CONTROLS, FAULTS, REFUSALS
+from .h2_frames import (
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    GOAWAY,
+    HEADERS,
+    PRIORITY_UPDATE,
+    ErrorCode,
+    Frame,
+    FrameReader,
+    H2Error,
+)
+from .h2_heads import check_trailers, request_of
+from .h2_sending import Priority, SendQueue, priority_of
+from .h2_stream import H2Stream, Streams
+
+# As many mistakes as a header section counts that is too large: it took as much time to decode.
+_LARGE_FAULT = 10
+_HEADER_FRAMES = (HEADERS, CONTINUATION)
+_GOAWAY_SIZE = 8  # at least
+_STREAM_MASK = 2**31 - 1
+
+
+class Machine(Streams, Protocol):
+    """The connection's machine, seen from its reader.
+
+    Attributes:
+        streams: Those that are open, by number.
+        queue: Those of them that have something to send.
+    """
+
+    streams: dict[int, H2Stream]
+    queue: SendQueue[H2Stream]
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing is taken any more."""
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether no more streams are served."""
+
+    def on_stream(self) -> None:
+        """A stream was opened."""
+
+    def retire(self) -> None:
+        """As many were opened as one connection should have."""
+
+    def leave(self) -> None:
+        """The peer opens no more, or knows that it must not."""
+
+    def on_pong(self, payload: bytes) -> None:
+        """A PING of ours is answered."""
+
+
+class StreamReader:
+    """What one peer sends.
+
+    Attributes:
+        highest: The last stream that the peer has opened.
+        requests: How many it has opened that were served.
+    """
+
+    __slots__ = (
+        "_begun",
+        "_frames",
+        "_header_stream",
+        "_machine",
+        "_unfinished",
+        "_wishes",
+        "highest",
+        "requests",
+    )
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._frames = FrameReader()
+        self._header_stream = 0  # whose header section has come in part
+        self._begun: list[H2Stream] = []  # that came with the present read
+        self._unfinished: list[Receiver] = []  # calls of the application, though their stream is
+        self._wishes: dict[int, Priority] = {}  # for streams that are still to come
+        self.highest = 0
+        self.requests = 0
+
+    @property
+    def mid_head(self) -> bool:
+        """Whether a frame, or a request head, has come in part."""
+        return not self._frames.is_between or self._header_stream != 0
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes from the peer.
+
+        Raises:
+            H2Error: It has broken the connection.
+        """
+        try:
+            for frame in self._frames.feed(data):
+                self._take(frame)
+                if self._machine.is_closed:
+                    return
+            self._begin_all()
+        finally:
+            self._begun.clear()
+
+    def _take(self, frame: Frame) -> None:
+        number = frame.stream
+        stream = self._machine.streams.get(number)
+        is_late = stream is None and 0 < number <= self.highest
+        self._machine.budgets.count(frame, is_late=is_late)
+        if frame.kind in _HEADER_FRAMES:
+            self._header_stream = 0 if frame.flags & END_HEADERS else number
+        elif self._header_stream == 0:
+            if frame.kind == DATA and stream is not None and not stream.fits(frame):
+                reason = "the request body has not the length that Content-Length says"
+                self._refuse(stream, ProtocolError(400, reason))
+            elif frame.kind == PRIORITY_UPDATE:
+                self._take_priority(frame)
+            elif frame.kind == GOAWAY and not number and frame.size >= _GOAWAY_SIZE:
+                self._machine.leave()  # the wire would take it for the end of everything
+                return
+        self._machine.wire.feed(frame, self)
+
+    def _take_priority(self, frame: Frame) -> None:
+        """RFC 9218 section 7.1."""
+        if frame.stream or frame.size < 4:
+            raise H2Error(ErrorCode.PROTOCOL_ERROR, "a PRIORITY_UPDATE frame without its stream")
+        number = int.from_bytes(frame.payload[:4], "big") & _STREAM_MASK
+        priority = priority_of(frame.payload[4:])
+        stream = self._machine.streams.get(number)
+        if stream is not None:
+            self._machine.queue.prioritise(stream, priority)
+        elif number > self.highest and len(self._wishes) < self._machine.limits.streams:
+            self._wishes[number] = priority
+
+    def _begin_all(self) -> None:
+        machine = self._machine
+        for stream in self._begun:
+            if stream.number not in machine.streams:
+                continue  # it was reset with the same read
+            try:
+                stream.begin()
+            except ProtocolError as error:
+                machine.sink.on_refused(stream, error)
+
+    # From the wire
+
+    def on_head(self, number: int, fields: Headers, *, ended: bool) -> None:
+        """A request."""
+        machine = self._machine
+        self.highest = number
+        machine.budgets.give(CONTROLS, 1)
+        wish = self._wishes.pop(number, None)
+        if not self._has_room():
+            machine.budgets.spend(REFUSALS)
+            machine.wire.reset(number, ErrorCode.REFUSED_STREAM)
+            return
+        machine.on_stream()
+        limits, may_upgrade = machine.request_limits, machine.limits.has_websockets
+        try:
+            request = request_of(fields, limits, ended=ended, may_upgrade=may_upgrade)
+        except ProtocolError as error:
+            is_head = (b":method", b"HEAD") in fields
+            unknown = Request("HEAD" if is_head else "GET", b"*", "2", [])
+            self._refuse(self._open(number, unknown, ended=ended), error)
+            return
+        stream = self._open(number, request, ended=ended)
+        stream.priority = wish or _wished(request.headers)
+        self._begun.append(stream)
+        self.requests += 1
+        if self.requests >= machine.limits.requests:
+            machine.retire()
+
+    def _open(self, number: int, request: Request, *, ended: bool) -> H2Stream:
+        stream = H2Stream(self._machine, number, request, ended=ended)
+        self._machine.streams[number] = stream
+        return stream
+
+    def _has_room(self) -> bool:
+        """Whether one more stream may be served.
+
+        A call of the application may go on when its stream is over, as long as it is told to by
+        `--application-close-timeout`, or for work of its own. Of these, too, there is an end.
+        """
+        most = self._machine.limits.streams
+        if self._machine.is_leaving or len(self._machine.streams) >= most:
+            return False
+        if len(self._unfinished) >= most:
+            self._unfinished = [cycle for cycle in self._unfinished if cycle.is_running]
+        return len(self._unfinished) < most
+
+    def on_over(self, cycle: Receiver) -> None:
+        """From the machine: the stream of a call is over."""
+        if cycle.is_running:
+            self._unfinished.append(cycle)
+
+    def on_trailers(self, number: int, fields: Headers) -> None:
+        """The end of a request, with fields that nobody is told."""
+        stream = self._machine.streams.get(number)
+        if stream is None:
+            return
+        try:
+            check_trailers(fields, self._machine.request_limits)
+            stream.take_end()
+        except ProtocolError as error:
+            self._refuse(stream, error)
+
+    def on_data(self, number: int, data: bytes, size: int, *, ended: bool) -> None:
+        """A piece of a body."""
+        stream = self._machine.streams.get(number)
+        if stream is None:
+            self._machine.wire.credit(number, size)
+            return
+        try:
+            stream.take(data, size, ended=ended)
+        except ProtocolError as error:
+            self._refuse(stream, error)
+
+    def _refuse(self, stream: H2Stream, error: ProtocolError) -> None:
+        self._machine.budgets.spend(FAULTS, _LARGE_FAULT if error.status == 431 else 1)
+        self._machine.sink.on_refused(stream, error)
+
+    def on_reset(self, number: int, *, by_peer: bool) -> None:
+        """A stream is gone."""
+        if not by_peer:
+            self._machine.budgets.spend(FAULTS)
+        stream = self._machine.streams.get(number)
+        if stream is not None:
+            stream.lost()
+
+    def on_room(self, number: int) -> None:
+        """A window has grown."""
+        streams, queue = self._machine.streams, self._machine.queue
+        if number:
+            stream = streams.get(number)
+            if stream is not None and stream.waiting:
+                queue.add(stream)
+            return
+        for stream in streams.values():
+            if stream.waiting:
+                queue.add(stream)
+
+    def on_pong(self, payload: bytes) -> None:
+        """Our PING is answered."""
+        self._machine.on_pong(payload)
+
+
+def _wished(headers: Headers) -> Priority:
+    values = [value for name, value in headers if name == b"priority"]
+    return priority_of(b",".join(values)) if values else Priority()
