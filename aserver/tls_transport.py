@@ -13,8 +13,8 @@ from contextlib import suppress
 from enum import Enum
 from typing import Any, Protocol
 
-# What OpenSSL decrypts at once is a record (RFC 8446 section 5.1: 2**14 bytes).
-_READ_SIZE = 1 << 16
+# What OpenSSL decrypts at once is a record, which has no more (RFC 8446 section 5.1).
+_READ_SIZE = 1 << 14
 # A longer piece is encrypted in parts, so that it is not in memory twice.
 _WRITE_SIZE = 1 << 18
 # RFC 8446 section 5.1: the type of the first record, whatever the version.

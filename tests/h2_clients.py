@@ -57,6 +57,7 @@ class H2Client:
         answers: By stream.
         order: Of every DATA frame the stream, and of how many bytes.
         goaways: The last stream and the error code of each.
+        has_settings: Whether the server has said what it allows.
         is_closed: Whether the server has closed the connection.
     """
 
@@ -69,6 +70,7 @@ class H2Client:
         self.answers: defaultdict[int, H2Answer] = defaultdict(H2Answer)
         self.order: list[tuple[int, int]] = []
         self.goaways: list[tuple[int, int]] = []
+        self.has_settings = False
         self.is_closed = False
         self._held = b""
         self.connection = H2Connection(H2Configuration(header_encoding="utf-8"))
@@ -176,6 +178,8 @@ class H2Client:
 
     def _note(self, event: events.Event) -> None:
         match event:
+            case events.RemoteSettingsChanged():
+                self.has_settings = True
             case events.InformationalResponseReceived():
                 self.answers[event.stream_id].hints.append(_text(event.headers))
             case events.ResponseReceived():
@@ -193,6 +197,11 @@ class H2Client:
                 self.answers[event.stream_id].ended = True
             case events.StreamReset():
                 self.answers[event.stream_id].reset = int(event.error_code)
+
+    def read_settings(self) -> None:
+        """Wait until it is known what the server allows."""
+        while not self.has_settings:
+            self.read()
 
     def answer(self, stream: int) -> H2Answer:
         """Wait for the end of a response."""

@@ -33,6 +33,11 @@ MORE = Limits.write_buffer + 1  # bytes that fill the transport's buffer
 _SECONDS = {"header_timeout": 15, "keep_alive": 75, "write_timeout": 60}
 
 
+def new_engine(request: Request) -> FakeEngine:
+    """What a cycle on the stage talks to; see `tests.over_http2`."""
+    return FakeEngine()
+
+
 class CycleStage:
     """A cycle with all that is around it."""
 
@@ -54,7 +59,6 @@ class CycleStage:
         self.log = log or FakeLog()
         if has_log:
             self.context.access_log = self.log  # type: ignore[assignment]
-        self.engine = FakeEngine()
         request = Request(
             method,
             b"/path",
@@ -64,6 +68,7 @@ class CycleStage:
             expects_continue=expects_continue,
             accepts_trailers=accepts_trailers,
         )
+        self.engine = new_engine(request)
         scope: Scope = {"type": "http", "path": "/path"}
         self.cycle = HttpCycle(self.context, self.engine, request, scope, ("192.0.2.2", 50000))
 

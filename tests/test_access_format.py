@@ -75,6 +75,9 @@ class Answer:
     def __init__(self, status: int) -> None:
         self.status = status
 
+    def fields(self) -> Headers:
+        return [(b"x-a", b"1")]
+
 
 SWITCHED = Answer(101)
 

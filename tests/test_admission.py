@@ -318,8 +318,14 @@ class Street(asyncio.Transport):
 
     def __init__(self) -> None:
         super().__init__({"sockname": ("192.0.2.1", 80), "peername": ("192.0.2.2", 50000)})
+        self.protocol = asyncio.BaseProtocol()
 
-    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None: ...
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self.protocol = protocol
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        return self.protocol
+
     def pause_reading(self) -> None: ...
     def resume_reading(self) -> None: ...
 

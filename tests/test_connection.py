@@ -1044,6 +1044,7 @@ async def test_application_that_is_too_slow() -> None:
 async def test_drain_of_a_new_connection(empty_kernel: FakeSocket, patient: bool) -> None:
     stage = Stage()
     client = stage.connect(empty_kernel)
+    stage.context.draining = True
     client.connection.drain(patient=patient)
     assert client.closed() is not patient
     if patient:

@@ -103,6 +103,7 @@ async def test_deadlines_by_phase() -> None:
         write_timeout=3,
         http_timeout=4,
         application_close_timeout=5,
+        tls_handshake_timeout=8,
         root_path="/root",
     )
     assert len(context.seconds) == len(Phase)
@@ -110,6 +111,7 @@ async def test_deadlines_by_phase() -> None:
     assert context.seconds[Phase.HEAD] == 2
     assert context.seconds[Phase.NEW] == 6
     assert context.seconds[Phase.RECEIVING] == 7
+    assert context.seconds[Phase.HANDSHAKE] == 8
     assert context.body_bytes == 7 * 256
     assert context.seconds[Phase.ACTIVE] == inf
     assert context.seconds[Phase.WRITING] == context.seconds[Phase.CLOSING] == 3
@@ -127,6 +129,7 @@ async def test_zero_is_no_deadline() -> None:
         write_timeout=0,
         http_timeout=0,
         application_close_timeout=0,
+        tls_handshake_timeout=0,
     )
     assert {*context.seconds} - {context.seconds[Phase.DRAINING]} == {inf}
     assert (context.response_seconds, context.close_seconds) == (inf, inf)

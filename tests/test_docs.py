@@ -390,6 +390,7 @@ def test_seams() -> None:
 # What stands around the bytes in a table, by the head of its first column.
 AROUND = {
     "request line": "{}\r\nHost: example.com\r\n\r\n",
+    "request line, with `--no-http2`": "{}\r\nHost: example.com\r\n\r\n",
     "fields": "POST / HTTP/1.1\r\nHost: example.com\r\n{}\r\n\r\n0\r\n\r\n",
     "Host": "GET / HTTP/1.1\r\n{}\r\n\r\n",
     "chunks": "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{}",
@@ -470,16 +471,20 @@ def as_sent(cell: str) -> str:
 @pytest.mark.parametrize("parser", ["httptools", "h11"])
 def test_verdicts(parser: str) -> None:
     rows = [
-        (handshake(wire) if head[0] == "handshake" else AROUND[head[0]].format(wire), row)
+        (head[0], handshake(wire) if head[0] == "handshake" else AROUND[head[0]].format(wire), row)
         for head, *found in tables(text_of("topics", "security.md"))
         for row in found
         for wire in [as_sent(row[1])]
         if head[1:] == ["as sent", "answer"]
     ]
     assert len(rows) > 120
-    with serve(nothing, http=parser) as server:
-        for request, row in rows:
-            assert exchange(server.port, request) == int(row[2]), row
+    with (
+        serve(nothing, http=parser) as server,
+        serve(nothing, http=parser, http2=False) as older,
+    ):
+        for head, request, row in rows:
+            port = (older if "--no-http2" in head else server).port
+            assert exchange(port, request) == int(row[2]), row
 
 
 @pytest.mark.parametrize("parser", ["httptools", "h11"])

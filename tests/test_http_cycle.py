@@ -17,6 +17,7 @@ from aserver.seams import Head
 from aserver.throttle import SHOWN
 from aserver.types import ClientDisconnected, Message, Receive, Scope, Send
 from tests.fakes import EagerTask, FakeLog, body, new_context, rounds, start
+from tests.over_http2 import carrier as carrier
 from tests.stage import CycleStage
 
 pytestmark = pytest.mark.asyncio

@@ -10,6 +10,7 @@ import pytest
 from aserver import http_exchange
 from aserver.types import AppError, ClientDisconnected, Message, Receive, Scope, Send
 from tests.fakes import body, rounds, start
+from tests.over_http2 import carrier as carrier
 from tests.stage import CycleStage
 
 pytestmark = pytest.mark.asyncio

@@ -12,6 +12,8 @@ from aserver import http_exchange
 from aserver.file_response import READ_SIZE
 from aserver.types import AppError, ClientDisconnected, Message, Receive, Scope, Send
 from tests.fakes import body, rounds, start
+from tests.over_http2 import OverHttp2
+from tests.over_http2 import carrier as carrier
 from tests.stage import CycleStage
 
 pytestmark = pytest.mark.asyncio
@@ -390,10 +392,11 @@ async def test_trailers_behind_files(path: str, large: str, file: BinaryIO) -> N
         file.seek(0)
 
 
-async def test_nothing_is_left_of_a_response_with_trailers() -> None:
+async def test_nothing_is_left_of_a_response_with_trailers(carrier: list[OverHttp2]) -> None:
     gc.collect()
     before = len(gc.get_objects())
     for _ in range(100):
         await respond(CycleStage(accepts_trailers=True), announced(), body(), trailers(CHECKSUM))
+    carrier.clear()
     gc.collect()
     assert len(gc.get_objects()) - before < 100

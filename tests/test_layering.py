@@ -19,7 +19,7 @@ LAYERS = [
     {"access_values", "access_notes", "access_exclusions", "endpoints", "tls_facts"},
     {"logs", "addresses", "waiting", "throttle", "access_format", "http_states", "socket_facts"},
     {"limits", "listener", "log_outputs"},
-    {"access_log", "admission", "unix_sockets", "tls_contexts"},
+    {"access_log", "admission", "unix_sockets", "tls_contexts", "tls_transport"},
     {"engines"},
     {
         "context",

@@ -77,9 +77,9 @@ class Outbox:
         if not more:
             self.state = ENDING
 
-    def end_with(self, trailers: Headers) -> None:
-        """Take in the end of the response."""
-        self._trailers = trailers
+    def end(self, trailers: Headers) -> None:
+        """Take in the end of the response. (A header section without a field would be none.)"""
+        self._trailers = trailers or None
         self.state = ENDING
 
     def push(self) -> bool:

@@ -1,4 +1,4 @@
-"""The receiving half of HTTP/2: from bytes to streams and their requests (RFC 9113 sections 4 to 6).
+"""The receiving half of HTTP/2: from bytes to streams and requests (RFC 9113 sections 4 to 6).
 
 Theory of operation. What the peer sends is cut into frames, each is counted against a budget, and
 goes through the wire (`aserver.engines.h2_wire`), which says what it means. Requests that came with

@@ -266,7 +266,7 @@ class H2Stream:
         for field in headers:
             trailer_line(*field)
         if self._outbox.state is not ENDED:
-            self._outbox.end_with([(name.lower(), value) for name, value in headers])
+            self._outbox.end([(name.lower(), value) for name, value in headers])
             self._send()
 
     def send_file(self, fd: int, offset: int, count: int) -> int | None:

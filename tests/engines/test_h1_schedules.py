@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from aserver.engines.fields import response_head
 from aserver.engines.h1 import H1
 from aserver.limits import DRAIN_BYTES, RequestLimits
-from aserver.seams import Engine
+from aserver.seams import Channel
 from aserver.types import ProtocolError, Request
 from tests.engines.wire import get, lines
 from tests.fakes import LIMITS, PARSERS, FakeCycle, FakeDefaults, FakeSink
@@ -147,7 +147,7 @@ class StageSink(FakeSink):
         super().write(data)
         self.write_paused = self.write_paused or self.full
 
-    def on_request(self, engine: Engine, request: Request) -> Cycle:
+    def on_request(self, channel: Channel, request: Request) -> Cycle:
         assert not self.closed
         assert not self.write_paused, "begun for who does not read"
         assert all(cycle.state == "over" for cycle in self.stage.all)

@@ -3,7 +3,12 @@
 import pytest
 
 from aserver.engines.fields import response_head
-from aserver.engines.h1_wire import interim_response, last_chunk, refusal, unusual_pieces
+from aserver.engines.h1_wire import (
+    interim_response,
+    last_chunk,
+    refusal_response,
+    unusual_pieces,
+)
 from aserver.types import AppError, Headers, ProtocolError
 
 
@@ -60,7 +65,7 @@ def test_interim_response_refuses_an_injected_line() -> None:
 
 
 def test_refusal_says_why_and_closes() -> None:
-    assert refusal(ProtocolError(400, "no ☃ here"), Lines()) == (
+    assert refusal_response(ProtocolError(400, "no ☃ here"), Lines()) == (
         b"HTTP/1.1 400 Bad Request\r\ndate: D\r\nserver: S\r\n"
         b"content-type: text/plain; charset=utf-8\r\ncontent-length: 12\r\n"
         b"connection: close\r\n\r\n"
@@ -71,15 +76,15 @@ def test_refusal_says_why_and_closes() -> None:
 def test_refusal_without_its_body() -> None:
     """To HEAD: it says how long it would be."""
     error = ProtocolError(431, "too large")
-    whole, head = refusal(error, Lines()), refusal(error, Lines(), with_body=False)
+    whole, head = (refusal_response(error, Lines(), with_body=each) for each in (True, False))
     assert whole == head + b"too large\n"
     assert head.startswith(b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
     assert b"content-length: 10\r\n" in head
 
 
 def test_refusal_for_now() -> None:
-    assert b"\r\nretry-after: 1\r\n" in refusal(ProtocolError(503, "later"), Lines())
-    assert b"retry-after" not in refusal(ProtocolError(400, "never"), Lines())
+    assert b"\r\nretry-after: 1\r\n" in refusal_response(ProtocolError(503, "later"), Lines())
+    assert b"retry-after" not in refusal_response(ProtocolError(400, "never"), Lines())
 
 
 def test_last_chunk() -> None:

@@ -307,6 +307,10 @@ class Speaker:
     def __repr__(self) -> str:
         return f"<Speaker {' '.join(self.calls)}>"
 
+    @property
+    def is_running(self) -> bool:
+        return "start" in self.calls
+
     def start(self) -> None:
         self.calls.append("start")
 

@@ -1,0 +1,285 @@
+"""HTTP/2's frames, cut off the bytes of a connection."""
+
+from itertools import pairwise
+
+import pytest
+from hyperframe.frame import FRAMES as KINDS
+from hyperframe.frame import DataFrame, GoAwayFrame, PingFrame
+from hyperframe.frame import Frame as LibraryFrame
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aserver.engines.h2_frames import (
+    ACK,
+    CONTINUATION,
+    DATA,
+    END_STREAM,
+    GOAWAY,
+    HEADERS,
+    MAX_FRAME_SIZE,
+    PADDED,
+    PING,
+    PREFACE,
+    PRIORITY,
+    PRIORITY_UPDATE,
+    PUSH_PROMISE,
+    RST_STREAM,
+    SETTINGS,
+    WINDOW_UPDATE,
+    ErrorCode,
+    Frame,
+    FrameReader,
+    H2Error,
+    goaway,
+    ping,
+)
+from aserver.types import ProtocolError
+
+
+def frame(kind: int, payload: bytes = b"", flags: int = 0, stream: int = 0) -> bytes:
+    head = len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big")
+    return head + payload
+
+
+FIRST = frame(SETTINGS)
+OPENING = PREFACE + FIRST
+# One of each size that could matter to a reader, and of each kind to which something is special.
+FRAMES = [
+    FIRST,
+    frame(HEADERS, b"\x82", flags=5, stream=1),
+    frame(DATA, b"", stream=1),
+    frame(DATA, b"x", flags=END_STREAM, stream=1),
+    frame(PING, b"12345678", flags=ACK),
+    frame(PRIORITY_UPDATE, b"\0\0\0\x01u=1"),
+    frame(0xFF, b"y" * 300, flags=0xFF, stream=2**31 - 1),
+]
+CONVERSATION = PREFACE + b"".join(FRAMES)
+
+
+def read(*pieces: bytes) -> list[bytes]:
+    """The frames that come of pieces, as they were."""
+    reader = FrameReader()
+    return [each.data for piece in pieces for each in reader.feed(piece)]
+
+
+def fault(*pieces: bytes) -> H2Error:
+    with pytest.raises(H2Error) as caught:
+        read(*pieces)
+    return caught.value
+
+
+# Where a frame ends
+
+
+def test_frames_in_one_piece() -> None:
+    assert read(CONVERSATION) == FRAMES
+
+
+@pytest.mark.parametrize("cut", range(1, len(CONVERSATION)))
+def test_cut_in_two(cut: int) -> None:
+    assert read(CONVERSATION[:cut], CONVERSATION[cut:]) == FRAMES
+
+
+def test_byte_by_byte() -> None:
+    assert read(*(CONVERSATION[i : i + 1] for i in range(len(CONVERSATION)))) == FRAMES
+
+
+@settings(max_examples=200)
+@given(
+    st.lists(st.tuples(st.integers(0, 255), st.binary(max_size=40)), max_size=8),
+    st.lists(st.integers(0, 500), max_size=10),
+)
+def test_cut_anywhere(frames: list[tuple[int, bytes]], cuts: list[int]) -> None:
+    expected = [FIRST, *(frame(kind, payload) for kind, payload in frames)]
+    data = PREFACE + b"".join(expected)
+    places = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
+    assert read(*(data[a:b] for a, b in pairwise(places))) == expected
+
+
+def test_a_frame_comes_as_soon_as_it_is_whole() -> None:
+    reader = FrameReader()
+    assert [each.data for each in reader.feed(OPENING + FRAMES[1][:-1])] == [FIRST]
+    assert [each.data for each in reader.feed(FRAMES[1][-1:])] == [FRAMES[1]]
+
+
+def test_frames_come_one_by_one() -> None:
+    """A mistake behind a frame does not keep that from being taken first."""
+    reader = FrameReader()
+    frames = reader.feed(OPENING + frame(DATA, b"x" * (MAX_FRAME_SIZE + 1)))
+    assert next(frames).data == FIRST
+    with pytest.raises(H2Error):
+        next(frames)
+
+
+@pytest.mark.parametrize("cut", range(len(OPENING + FRAMES[1]) + 1))
+def test_between_frames(cut: int) -> None:
+    """Between the preface and the first frame, too, though that is still awaited."""
+    reader = FrameReader()
+    data = OPENING + FRAMES[1]
+    list(reader.feed(data[:cut]))
+    ends = (len(PREFACE), len(OPENING), len(data))
+    assert reader.is_between is (cut in ends)
+
+
+def test_large_frame_byte_by_byte() -> None:
+    reader = FrameReader()
+    list(reader.feed(OPENING))
+    data = frame(DATA, bytes(range(256)) * 64)
+    assert not [each for i in range(len(data) - 1) for each in reader.feed(data[i : i + 1])]
+    (whole,) = reader.feed(data[-1:])
+    assert whole.data == data
+    assert reader.is_between
+
+
+# The preface
+
+
+@pytest.mark.parametrize("place", range(len(PREFACE)))
+def test_preface_that_is_wrong_at_one_byte(place: int) -> None:
+    wrong = PREFACE[:place] + bytes([PREFACE[place] ^ 0x20]) + PREFACE[place + 1 :]
+    for pieces in ([wrong], [wrong[: place + 1]], [wrong[:place], wrong[place:]]):
+        error = fault(*(piece for piece in pieces if piece))
+        assert error.code == ErrorCode.PROTOCOL_ERROR
+        assert error.reason == "the connection preface is not HTTP/2's"
+
+
+@pytest.mark.parametrize("kind", sorted({*range(20), 255} - {SETTINGS}))
+def test_first_frame_is_settings(kind: int) -> None:
+    for pieces in ([PREFACE + frame(kind)], [PREFACE, frame(kind)]):
+        error = fault(*pieces)
+        assert error.code == ErrorCode.PROTOCOL_ERROR
+        assert error.reason == "the first frame is not SETTINGS"
+
+
+def test_first_frame_is_no_acknowledgement() -> None:
+    assert fault(PREFACE + frame(SETTINGS, flags=ACK)).code == ErrorCode.PROTOCOL_ERROR
+    assert read(OPENING + frame(SETTINGS, flags=ACK)) == [FIRST, frame(SETTINGS, flags=ACK)]
+
+
+# Sizes
+
+
+@pytest.mark.parametrize("kind", [DATA, HEADERS, SETTINGS, PUSH_PROMISE, 0xBE])
+def test_largest_frame(kind: int) -> None:
+    largest = frame(kind, b"x" * MAX_FRAME_SIZE)
+    assert read(OPENING + largest) == [FIRST, largest]
+    assert read(OPENING + largest[:5000], largest[5000:]) == [FIRST, largest]
+    error = fault(OPENING + frame(kind, b"x" * (MAX_FRAME_SIZE + 1)))
+    assert error.code == ErrorCode.FRAME_SIZE_ERROR
+    assert error.reason == "a frame of 16385 bytes"
+
+
+def test_size_that_we_allow_is_the_smallest_that_one_may() -> None:
+    assert MAX_FRAME_SIZE == 2**14  # section 6.5.2
+
+
+@pytest.mark.parametrize("cut", range(1, 9))
+def test_too_large_is_seen_by_the_header(cut: int) -> None:
+    """Nobody waits for 16 MiB in order to refuse them."""
+    head = frame(DATA, b"")[3:]
+    data = b"\xff\xff\xff" + head
+    assert read(OPENING, data[:cut]) == [FIRST]
+    assert fault(OPENING, data[:cut], data[cut:]).reason == "a frame of 16777215 bytes"
+
+
+# What a frame says
+
+
+def test_fields_of_a_frame() -> None:
+    (_, each) = FrameReader().feed(OPENING + frame(HEADERS, b"abc", flags=0x25, stream=7))
+    assert each == Frame(HEADERS, 0x25, 7, frame(HEADERS, b"abc", flags=0x25, stream=7))
+    assert (each.size, each.payload, each.ends_stream) == (3, b"abc", True)
+
+
+def test_reserved_bit_of_a_stream_is_ignored() -> None:
+    """Section 4.1."""
+    reader = FrameReader()
+    list(reader.feed(OPENING))
+    (each,) = reader.feed(frame(DATA, stream=2**31 + 5))
+    assert each.stream == 5
+
+
+@pytest.mark.parametrize("flags", range(256))
+def test_end_of_a_stream(flags: int) -> None:
+    assert Frame(DATA, flags, 1, frame(DATA, flags=flags, stream=1)).ends_stream is bool(flags & 1)
+
+
+@pytest.mark.parametrize(
+    ("payload", "flags", "size"),
+    [
+        (b"", 0, 0),
+        (b"abc", 0, 3),
+        (b"\x02ab\0\0", PADDED, 2),
+        (b"\x00abc", PADDED, 3),
+        (b"\x00", PADDED, 0),
+        (b"\x03\0\0\0", PADDED, 0),
+        (b"\x02ab\0\0", PADDED | END_STREAM, 2),
+        (b"\x02ab\0\0", END_STREAM, 5),
+        # Broken: no length of the padding, and more of it than there is. The wire refuses these.
+        (b"", PADDED, 0),
+        (b"\x04\0\0\0", PADDED, -1),
+        (b"\xff", PADDED, -255),
+    ],
+)
+def test_padding_is_no_body(payload: bytes, flags: int, size: int) -> None:
+    assert Frame(DATA, flags, 1, frame(DATA, payload, flags, 1)).body_size == size
+
+
+@given(st.binary(max_size=300), st.integers(0, 255))
+def test_body_is_what_the_library_makes_of_it(body: bytes, padding: int) -> None:
+    theirs = DataFrame(1, body, flags=["PADDED"], pad_length=padding)
+    (_, ours) = FrameReader().feed(OPENING + theirs.serialize())
+    assert ours.body_size == len(body)
+    assert ours.size == theirs.flow_controlled_length
+
+
+# Frames of our own
+
+
+def parsed(data: bytes) -> LibraryFrame:
+    """A frame as the library reads it."""
+    found, size = LibraryFrame.parse_frame_header(memoryview(data[:9]), strict=True)
+    assert len(data) == 9 + size
+    found.parse_body(memoryview(data[9:]))
+    return found
+
+
+@pytest.mark.parametrize(("last", "said"), [(0, 0), (7, 7), (2**31 - 1,) * 2, (None, 2**31 - 1)])
+@pytest.mark.parametrize("code", [ErrorCode.NO_ERROR, ErrorCode.ENHANCE_YOUR_CALM])
+def test_goaway(last: int | None, said: int, code: int) -> None:
+    found = parsed(goaway(last, code))
+    assert isinstance(found, GoAwayFrame)
+    assert (found.stream_id, found.last_stream_id, found.error_code) == (0, said, code)
+    assert found.additional_data == b""
+
+
+def test_ping() -> None:
+    found = parsed(ping(b"12345678"))
+    assert isinstance(found, PingFrame)
+    assert (found.opaque_data, {*found.flags}) == (b"12345678", set())
+
+
+def test_kinds_are_those_of_the_library() -> None:
+    kinds = {
+        "DATA": DATA,
+        "HEADERS": HEADERS,
+        "PRIORITY": PRIORITY,
+        "RST_STREAM": RST_STREAM,
+        "SETTINGS": SETTINGS,
+        "PUSH_PROMISE": PUSH_PROMISE,
+        "PING": PING,
+        "GOAWAY": GOAWAY,
+        "WINDOW_UPDATE": WINDOW_UPDATE,
+        "CONTINUATION": CONTINUATION,
+    }
+    theirs = {each.__name__.removesuffix("Frame").upper(): kind for kind, each in KINDS.items()}
+    assert {name.replace("_", ""): kind for name, kind in kinds.items()} == {
+        name: kind for name, kind in theirs.items() if kind < 10
+    }
+    assert PRIORITY_UPDATE == 0x10  # RFC 9218 section 7.1
+
+
+def test_errors_are_those_of_a_connection() -> None:
+    error = H2Error(ErrorCode.ENHANCE_YOUR_CALM, "too much")
+    assert isinstance(error, ProtocolError)
+    assert (error.code, error.reason) == (11, "too much")
