@@ -324,7 +324,8 @@ class Connection(PhasedConnection):
         With `patient`, who has just connected may still send its first request.
         """
         self._engine.drain()
-        idle = self.phase is IDLE or (self.phase is NEW and not patient)
+        has_begun = self.phase is not NEW and self.phase is not HANDSHAKE
+        idle = self.phase is IDLE or not (has_begun or patient)
         if idle and not self._engine.mid_head and not has_unread_bytes(self._transport):
             self.close()
 

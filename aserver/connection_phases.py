@@ -160,6 +160,7 @@ class PhasedConnection(asyncio.Protocol):
             )
         else:
             peer_log.debug("Closed %s: it was idle (--keep-alive)", self._peer)
+        if self.phase is IDLE:
             self._engine.drain()  # which may say goodbye
         self.close()
 

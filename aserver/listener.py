@@ -82,6 +82,12 @@ class Listener:
         return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
     @property
+    def purpose(self) -> str:
+        """What the log says of it, before its URL."""
+        is_redirect = self.kind is Kind.REDIRECT
+        return "Redirecting to https what comes to" if is_redirect else "Listening on"
+
+    @property
     def port(self) -> int | None:
         """Its port; None for a unix socket."""
         if not isinstance(self._name, tuple):

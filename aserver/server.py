@@ -190,7 +190,7 @@ class Server:
                 return
             starting.result()
             for listener in self.listeners:
-                server_log.log(self._level_of_addresses, "Listening on %s", listener)
+                server_log.log(self._level_of_addresses, "%s %s", listener.purpose, listener)
             await stopping
         finally:
             stopping.cancel()

@@ -154,7 +154,9 @@ class Certificates:
         if first is None:
             raise ConfigError(f"{of_certificate}: {pair.certificate!r} has no certificate in PEM")
         if not _KEY.search(_read(of_key, pair.key)):
-            raise ConfigError(f"{of_key}: {pair.key!r} has no private key in PEM")
+            is_same = pair.key == pair.certificate and of_key == "--keyfile"
+            hint = ", and there is no --keyfile for it" if is_same else ""
+            raise ConfigError(f"{of_key}: {pair.key!r} has no private key in PEM{hint}")
         if not pair.chain:
             self._load_files(context, pair, pair.certificate)
         else:

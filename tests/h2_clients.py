@@ -14,7 +14,9 @@ from h2.settings import SettingCodes, Settings
 
 from tests.processes import DEADLINE
 
-DATA, GOAWAY, PRIORITY_UPDATE = 0x0, 0x7, 0x10
+DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY = 0x0, 0x1, 0x3, 0x4, 0x6, 0x7
+CONTINUATION, PRIORITY_UPDATE = 0x9, 0x10
+END_HEADERS = 0x4
 _HEAD = 9  # bytes of a frame (RFC 9113 section 4.1)
 
 Fields = list[tuple[str, str]]
@@ -73,7 +75,7 @@ class H2Client:
         self.has_settings = False
         self.is_closed = False
         self._held = b""
-        self.connection = H2Connection(H2Configuration(header_encoding="utf-8"))
+        self.connection = H2Connection(H2Configuration(header_encoding=None))
         told: dict[int, int] = {SettingCodes.ENABLE_PUSH: 0, **(settings or {})}
         told[SettingCodes.INITIAL_WINDOW_SIZE] = window
         self.connection.local_settings = Settings(client=True, initial_values=told)  # type: ignore[arg-type]
@@ -267,4 +269,4 @@ def frame(kind: int, flags: int = 0, stream: int = 0, payload: bytes = b"") -> b
 
 def _text(fields: object) -> Fields:
     assert isinstance(fields, list)
-    return [(str(name), str(value)) for name, value in fields]
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in fields]

@@ -9,7 +9,7 @@ from aserver.testing import serve
 from aserver.types import ASGIApplication
 from tests.certificates import Authority
 from tests.h2_clients import H2Client, connect
-from tests.processes import DEADLINE
+from tests.processes import DEADLINE, Process, many_files
 from tests.services import require_program
 from tests.test_clients import curl
 
@@ -66,3 +66,18 @@ def placed(app: ASGIApplication, authority: Authority, how: str, **options: Any)
     with serve(app, loop=loop, **options) as server:
         trusted = authority if security == "tls" else None
         yield Place(server.url, (server.host, server.port), trusted)
+
+
+@contextmanager
+def processed(
+    app: str, authority: Authority, how: str, *options: str
+) -> Iterator[tuple[Process, Place]]:
+    """The same with a process of its own, without an access log."""
+    security, _, loop = how.partition("-")
+    options = ("--loop", loop, "--no-access-log", *options)
+    if security == "tls":
+        issued = authority.issue("localhost", "127.0.0.1")
+        options = (*options, "--certfile", issued.certificate, "--keyfile", issued.key)
+    with many_files(2000), Process(app, *options) as server:
+        trusted = authority if security == "tls" else None
+        yield server, Place(server.url, server.address, trusted)

@@ -49,6 +49,7 @@ PAGES = [
 BENCHMARKS = DOCS / "reference" / "benchmarks.md"
 OUR_FLAGS = set(build_parser()._option_string_actions)
 FLAGS_OF_OTHERS = {"--check", "--now"}  # scripts/reference, systemctl
+FLAGS_OF_OTHERS |= {"--cacert", "--cert", "--http1", "--http2-prior-knowledge", "--key"}  # curl
 
 _FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FILE = re.compile(r"^<!-- file: (\S+) -->\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -201,13 +202,17 @@ def test_examples_of_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 # Tables
 
-LIMITING = ("limits", "websocket")  # the sections of options that are limits
+# The options that are limits: those of some sections, and times anywhere.
+LIMITING = [
+    each
+    for each in DECLARATIONS.values()
+    if each.section in ("limits", "http2", "websocket") or each.option.unit == "seconds"
+]
 
 
 def test_default_deadlines() -> None:
     rows = table(text_of("topics", "limits.md"), "what is waited for", "option", "default", "then")
-    limiting = [each for each in DECLARATIONS.values() if each.section in LIMITING]
-    by_flag = {each.option.long: each.default for each in limiting if each.option.unit == "seconds"}
+    by_flag = {each.option.long: each.default for each in LIMITING if each.option.unit == "seconds"}
     described = {codes(option)[-1]: default for _, option, default, _ in rows}
     assert described == {
         flag: f"{default:g} s" if default else "none" for flag, default in by_flag.items()
@@ -216,7 +221,7 @@ def test_default_deadlines() -> None:
 
 def test_every_limit_is_described() -> None:
     page = text_of("topics", "limits.md")
-    flags = {each.option.long for each in DECLARATIONS.values() if each.section in LIMITING}
+    flags = {each.option.long for each in LIMITING}
     assert flags <= {code.split()[0] for code in codes(page)}
 
 
@@ -297,8 +302,9 @@ def test_scope() -> None:
     assert ast.literal_eval(codes(dict(rows)["`asgi`"])[0]) == usual["asgi"]
     assert new["headers"] == [(b"te", b"trailers"), (b"host", b"example.com")]
 
-    extensions = table(section(page, "Extensions"), "extension", "HTTP/1.1", "HTTP/1.0", "")
-    by_support = [{row[0].strip("`"): row[column] for row in extensions} for column in (1, 2)]
+    versions = ("HTTP/2", "HTTP/1.1", "HTTP/1.0")
+    extensions = table(section(page, "Extensions"), "extension", *versions, "")
+    by_support = [{row[0].strip("`"): row[column] for row in extensions} for column in (2, 3)]
     for scope, described, working in (
         (usual, by_support[0], {"yes"}),
         (new, by_support[0], {"yes", "with `TE: trailers`"}),
@@ -316,7 +322,8 @@ def test_scope_of_websockets() -> None:
     described = {key.strip("`"): value for key, value in rows.items()}
     assert described.pop("method") == "absent"
     assert websocket.keys() == (http.keys() - {"method"}) | described.keys()
-    assert websocket["extensions"].keys() == set(codes(described.pop("extensions")))
+    # With TLS there is one more, see `tests.test_docs_tls`.
+    assert websocket["extensions"].keys() == set(codes(described.pop("extensions"))) - {"tls"}
     assert websocket["subprotocols"] == []
     del described["subprotocols"]
     for key, value in described.items():

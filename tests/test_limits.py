@@ -3,8 +3,10 @@
 from math import inf
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from aserver.config import Limits, WebSocket
+from aserver.config import Http2, Limits, WebSocket
 from aserver.limits import (
     ACTIVE,
     CLOSING,
@@ -20,6 +22,8 @@ from aserver.limits import (
     Phase,
     RequestLimits,
     SocketLimits,
+    StreamLimits,
+    TokenBucket,
     drain_all,
     or_unlimited,
     phase_seconds,
@@ -204,6 +208,105 @@ def test_websocket_without_limits(off: int) -> None:
     )
     assert limits.messages == (inf, inf, inf)
     assert limits[3:] == (inf,) * 6
+
+
+def test_limits_of_streams() -> None:
+    limits = Limits(read_buffer=3, min_body_rate=4, body_timeout=5, write_timeout=6)
+    http2 = Http2(http2_max_streams=1, http2_max_requests=2)
+    assert StreamLimits.of(http2, limits, has_websockets=True) == StreamLimits(
+        streams=1,
+        requests=2,
+        window=3,
+        body_bytes=20,
+        body_seconds=5,
+        write_seconds=6,
+        has_websockets=True,
+    )
+    assert not StreamLimits.of(http2, limits, has_websockets=False).has_websockets
+
+
+@pytest.mark.parametrize(
+    "off", [{"min_body_rate": 0}, {"body_timeout": 0}, {"min_body_rate": 0, "body_timeout": 0}]
+)
+def test_streams_without_limits(off: dict[str, int]) -> None:
+    limits = StreamLimits.of(
+        Http2(http2_max_requests=0), Limits(write_timeout=0, **off), has_websockets=False
+    )
+    assert (limits.requests, limits.body_seconds, limits.write_seconds) == (inf, inf, inf)
+    assert limits.body_bytes == 0
+
+
+# The bucket
+
+
+def taken(bucket: TokenBucket, now: float) -> int:
+    """How many there are; they are taken."""
+    count = 0
+    while bucket.take(now):
+        count += 1
+    return count
+
+
+@pytest.mark.parametrize("now", [0.0, 0.5, 1e9])
+@pytest.mark.parametrize("burst", [1, 2, 50])
+def test_bucket_is_full_at_the_beginning(burst: int, now: float) -> None:
+    bucket = TokenBucket(burst, 10)
+    assert taken(bucket, now) == burst
+    assert taken(bucket, now) == 0
+
+
+def test_bucket_fills_by_the_clock() -> None:
+    bucket = TokenBucket(10, 2)
+    taken(bucket, 100.0)
+    assert taken(bucket, 100.25) == 0
+    assert taken(bucket, 100.5) == 1
+    assert taken(bucket, 103.5) == 6
+    assert taken(bucket, 1000.0) == 10
+
+
+def test_bucket_keeps_fractions() -> None:
+    """However often one asks."""
+    bucket = TokenBucket(4, 1)
+    taken(bucket, 0.0)
+    assert [bucket.take(each / 8) for each in range(1, 17)] == [*[False] * 7, True] * 2
+
+
+def test_bucket_is_given_back_to() -> None:
+    bucket = TokenBucket(5, 1)
+    assert bucket.take(0.0)
+    bucket.give(100)
+    assert taken(bucket, 0.0) == 5
+    bucket.give(2)
+    assert taken(bucket, 0.0) == 2
+    bucket.give(0.5)
+    assert not bucket.take(0.0)
+    bucket.give(0.5)
+    assert bucket.take(0.0)
+
+
+def test_bucket_that_does_not_fill() -> None:
+    bucket = TokenBucket(3, 0)
+    assert taken(bucket, 0.0) == 3
+    assert taken(bucket, 1e9) == 0
+    bucket.give(1)
+    assert taken(bucket, 1e9) == 1
+
+
+@given(
+    st.integers(1, 20),
+    st.integers(0, 10),
+    st.lists(st.tuples(st.integers(0, 5), st.integers(0, 10)), max_size=30),
+)
+def test_bucket_never_lets_more_pass(burst: int, rate: int, moves: list[tuple[int, int]]) -> None:
+    """In any time, a burst and what that time brings; and never less, to who waits for it."""
+    bucket = TokenBucket(burst, rate)
+    tokens, now = burst, 0
+    for seconds, wanted in moves:
+        now += seconds
+        tokens = min(burst, tokens + seconds * rate)
+        got = sum(bucket.take(float(now)) for _ in range(wanted))
+        assert got == min(tokens, wanted)
+        tokens -= got
 
 
 class Stubborn:

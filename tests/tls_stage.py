@@ -178,6 +178,18 @@ class TlsClient(TlsPeer):
     def phase(self) -> str:
         return self.connection.phase.name
 
+    def closed(self) -> bool:
+        """Whether the server has closed."""
+        return self.line.closed
+
+    def aborted(self) -> bool:
+        """Whether it has done so without regard for what was on its way."""
+        return self.line.aborted
+
+    def is_read(self) -> bool:
+        """Whether the server takes what is sent."""
+        return self.line.reading
+
     def vanish(self) -> None:
         """The client is gone, its connection reset."""
         self.line.abort()

@@ -52,7 +52,7 @@ _is_length = re.compile(rb"0|[1-9][0-9]*").fullmatch
 is_path = re.compile(rb"/[!\"$-\[\]-~]*+").fullmatch
 _is_absolute = re.compile(rb"https?://([^/?#]*+)([!\"$-\[\]-~]*+)", re.IGNORECASE).fullmatch
 # RFC 3986 section 3.2.2, without the comma: a list of hosts is what two Host headers become.
-_is_authority = re.compile(
+is_authority = re.compile(
     rb"(?:[A-Za-z0-9\-._~%!$&'()*+;=]++|\[[0-9A-Fa-f:.]++\])(?::[0-9]{0,5})?"
 ).fullmatch
 
@@ -186,7 +186,7 @@ def check_host(hosts: list[bytes], version: str) -> None:
     if len(hosts) > 1 or (not hosts and version == "1.1"):
         raise ProtocolError(400, f"{len(hosts) or 'no'} Host headers; there must be exactly one")
     for host in hosts:
-        if _is_authority(host) is None:
+        if is_authority(host) is None:
             raise ProtocolError(400, "the Host header is not a host, or a host and a port")
         if len(host) <= _MAX_AUTHORITY_SIZE:
             if len(_known_authorities) >= _MAX_AUTHORITIES:
@@ -236,7 +236,7 @@ def _check_target_form(request: Request) -> None:
     absolute = _is_absolute(request.target)
     if absolute is None:
         raise ProtocolError(400, target_fault(request.target))
-    if _is_authority(absolute[1]) is None:
+    if is_authority(absolute[1]) is None:
         raise ProtocolError(400, "the target's authority is not a host, or a host and a port")
     # RFC 9112 section 3.2.2: the authority of an absolute target replaces Host.
     others = [field for field in request.headers if field[0] != b"host"]

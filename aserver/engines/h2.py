@@ -35,6 +35,7 @@ class State(Enum):
     """How far the connection's end is."""
 
     OPEN = "nobody has ended it"
+    SPENT = "it has had its requests, and ends when there are no streams"
     DRAINING = "the peer was told to open no more streams, and may not know it yet"
     LEAVING = "the peer knows which stream was the last"
     CLOSED = "nothing is sent or taken any more"
@@ -49,7 +50,7 @@ class Waiting(Enum):
 
 
 # An enum's attribute look-up is a call in Python 3.11.
-OPEN, DRAINING, LEAVING, CLOSED = State
+OPEN, SPENT, DRAINING, LEAVING, CLOSED = State
 NOTHING, REQUEST, REST = Waiting
 
 
@@ -211,7 +212,7 @@ class H2:
 
     def _rest(self) -> None:
         """There are no streams: be idle, or wait for the rest of a head, or close."""
-        if self.is_draining:
+        if self._state is not OPEN:
             self.leave()
             self._state = CLOSED
             self.sink.linger()
@@ -241,21 +242,25 @@ class H2:
 
     def drain(self) -> None:
         """Open no more streams, finish those that there are, then close (section 6.8)."""
-        if self._state is not OPEN:
+        if self._state is not OPEN and self._state is not SPENT:
             return
-        self.retire()
+        self._state = DRAINING
+        self._write(goaway(None, ErrorCode.NO_ERROR) + ping(_DRAIN_PING))
         for stream in list(self.streams.values()):
             stream.drain()
         if self._waiting is REQUEST and not self.sink.has_unread():
             self.leave()
 
     def retire(self) -> None:
-        """Say that no more streams are wanted: first of two times, for what is on its way."""
+        """From the reader: one connection should have no more requests.
+
+        Clients that are not good at it, as those of the `h2` library, lose what they are waiting
+        for when they are told. So the end comes when they wait for nothing; but it does come.
+        """
         if self._state is OPEN:
-            self._state = DRAINING
-            self._write(goaway(None, ErrorCode.NO_ERROR) + ping(_DRAIN_PING))
+            self._state = SPENT
         elif self._reader.requests >= self.limits.requests + self.limits.streams:
-            self.leave()  # whether it has heard the first or not
+            self.drain()
 
     def on_pong(self, payload: bytes) -> None:
         """From the reader: a PING of ours is answered."""

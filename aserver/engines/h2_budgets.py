@@ -26,7 +26,8 @@ class Budget(Enum):
     """What is counted: how many at once, how many a second, and what they are called."""
 
     # A reset takes us the work on a request, and its sender a frame (CVE-2023-44487). A browser
-    # that leaves a page resets what it has asked for.
+    # that leaves a page resets what it has asked for; a proxy does for each of its clients that
+    # leaves, so there may be one more for each request that came to its end.
     RESETS = (80, 30, "requests were cancelled")
     # The same, with the peer letting us do it (CVE-2025-8671).
     FAULTS = (50, 10, "streams had to be reset for a mistake")

@@ -16,6 +16,7 @@ from .guard import (
     body_too_large,
     check_host,
     check_path,
+    is_authority,
     is_path,
     length_of,
     refuse_method,
@@ -33,6 +34,9 @@ _CONNECTION_SPECIFIC = {
     b"upgrade",
 }
 _DECISIVE = {b"content-length", b"cookie", b"expect", b"host", b"te"} | _CONNECTION_SPECIFIC
+
+# RFC 8441 section 5: all that a stream can become here.
+_PROTOCOL = b"websocket"
 
 _STATUSES = {status: b"%d" % status for status in range(100, 1000)}
 
@@ -151,7 +155,9 @@ def _begun(pseudo: dict[bytes, bytes], limits: RequestLimits, *, may_upgrade: bo
     if b":protocol" in pseudo:
         if method != b"CONNECT" or not may_upgrade:
             raise ProtocolError(400, ":protocol is only for CONNECT, where that was offered")
-        upgrade = (pseudo[b":protocol"].lower(),)
+        if pseudo[b":protocol"].lower() != _PROTOCOL:
+            raise ProtocolError(501, "the only :protocol that is spoken here is websocket")
+        upgrade = (_PROTOCOL,)
     elif method not in METHODS:
         refuse_method(method)
     target = pseudo.get(b":path", b"")
@@ -166,7 +172,8 @@ def _check_target(method: bytes, target: bytes, limits: RequestLimits) -> None:
     # As long as a request line may be that has it, for both versions to serve the same.
     if len(target) + len(method) + len(b"  HTTP/1.1") > limits.request_line:
         size = limits.request_line
-        raise ProtocolError(414, f"the path makes more than {size} bytes (--max-request-line)")
+        reason = f"the path is longer than a request line of {size} bytes allows"
+        raise ProtocolError(414, reason + " (--max-request-line)")
     if is_path(target) is not None:
         check_path(target)
     elif not target:
@@ -190,16 +197,17 @@ def _specific(name: bytes) -> ProtocolError:
 def _take_host(request: Request, authority: bytes | None, hosts: list[bytes]) -> None:
     """Section 8.3.1: :authority takes the place of Host, with which it must agree."""
     if authority is None:
+        if not hosts:
+            raise ProtocolError(400, "there is no :authority, and no Host in its place")
         check_host(hosts, "1.1")
-        host = hosts[0]
-    else:
-        check_host([authority], "1.1")
-        if len(hosts) > 1 or (hosts and hosts[0].lower() != authority.lower()):
-            raise ProtocolError(400, "Host is not what :authority is")
-        host = authority
+        authority = hosts[0]
+    elif not is_authority(authority):
+        raise ProtocolError(400, ":authority is not a host, or a host and a port")
+    elif len(hosts) > 1 or (hosts and hosts[0].lower() != authority.lower()):
+        raise ProtocolError(400, "Host is not what :authority is")
     if hosts:
         request.headers = [field for field in request.headers if field[0] != b"host"]
-    request.headers.insert(0, (b"host", host))
+    request.headers.insert(0, (b"host", authority))
 
 
 def _take_length(

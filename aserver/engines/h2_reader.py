@@ -173,7 +173,7 @@ class StreamReader:
             request = request_of(fields, limits, ended=ended, may_upgrade=may_upgrade)
         except ProtocolError as error:
             is_head = (b":method", b"HEAD") in fields
-            unknown = Request("HEAD" if is_head else "GET", b"*", "2", [])
+            unknown = Request("HEAD" if is_head else "GET", b"*", "2", [], None)
             self._refuse(self._open(number, unknown, ended=ended), error)
             return
         stream = self._open(number, request, ended=ended)

@@ -13,7 +13,7 @@ from ..seams import Head, Receiver, Sink, Upgrading
 from ..types import Headers, ProtocolError, Request
 from .fields import refusal, trailer_line
 from .guard import body_too_large
-from .h2_budgets import Budgets
+from .h2_budgets import RESETS, Budgets
 from .h2_frames import ErrorCode, Frame
 from .h2_heads import ResponseFields, interim_fields
 from .h2_outbox import AWAITED, ENDED, Outbox
@@ -315,6 +315,7 @@ class H2Stream:
 
     def _finish(self) -> None:
         """All of the response is sent."""
+        self._streams.budgets.give(RESETS, 1)
         if self.inbound is RECEIVED:
             self._end()
             return
@@ -344,20 +345,22 @@ class H2Stream:
 
     def refuse(self, error: ProtocolError) -> None:
         """Answer the peer's mistake, and end the stream."""
-        cycle = self.cycle
+        if self.cycle is not None:
+            self.cycle.lost()
+        # Section 8.1.1: a mistake is an error of the stream, whatever answer comes before.
+        is_malformed = error.status == 400
         if self._outbox.state is AWAITED:
-            self._answer(error)
-        self.reset(ErrorCode.PROTOCOL_ERROR if error.status == 400 else ErrorCode.NO_ERROR)
-        if cycle is not None:
-            cycle.lost()
+            self._answer(error, ends=not is_malformed)
+        if is_malformed:
+            self.reset(ErrorCode.PROTOCOL_ERROR)
+        elif self._outbox.state is not ENDED:
+            self.reset(ErrorCode.CANCEL)
 
-    def _answer(self, error: ProtocolError) -> None:
-        """Say what the mistake was, though nobody may look at it."""
+    def _answer(self, error: ProtocolError, *, ends: bool) -> None:
+        """Say what the mistake was, whether anybody looks at it or not."""
         fields, body = refusal(error)
         head = self._streams.fields.of_refusal(error.status, fields)
         wire = self._streams.wire
-        # Section 8.1.1: a mistake is an error of the stream, whatever answer comes before.
-        ends = error.status != 400 and self.inbound is RECEIVED
         if self.request.method == "HEAD" or wire.room(self.number) < len(body):
             body = b""
         wire.head(self.number, head, ends=ends and not body)
@@ -365,7 +368,8 @@ class H2Stream:
             wire.data(self.number, body, ends=ends)
         self._streams.flush_soon()
         if ends:
-            self._end()
+            self._outbox.clear()
+            self._finish()
 
     def lost(self) -> None:
         """It is gone: the peer has reset it, or the connection is lost."""

@@ -79,7 +79,12 @@ class Reply:
     sizes: list[int] = field(default_factory=list)  # of its DATA frames
     trailers: list[Field] | None = None
     ended: bool = False
-    reset: int | None = None  # the code
+    reset: int | None = None  # the first code
+
+    @property
+    def end(self) -> tuple[bool, int | None]:
+        """Whether it is complete, and the code with which it was reset."""
+        return self.ended, self.reset
 
     @property
     def is_over(self) -> bool:
@@ -350,7 +355,7 @@ class Peer:
         elif sent.kind == HEADERS:
             self._take_head(sent, reply)
         elif sent.kind == RST_STREAM:
-            reply.reset = sent.code
+            reply.reset = sent.code if reply.reset is None else reply.reset
         elif sent.kind == WINDOW_UPDATE:
             if sent.stream in self.room:
                 self.room[sent.stream] += int.from_bytes(sent.payload, "big")
@@ -367,6 +372,7 @@ class Peer:
         assert reply.status >= 200
         assert not reply.is_over
         size = len(sent.payload)
+        self.window.setdefault(sent.stream, self.first_window)
         for name in (0, sent.stream):
             self.window[name] -= size
             assert not size or self.window[name] >= 0, "more than the window"

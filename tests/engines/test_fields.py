@@ -16,9 +16,11 @@ from aserver.engines.fields import (
     ResponseHead,
     check_field,
     reason_phrase,
+    refusal,
     response_head,
+    trailer_line,
 )
-from aserver.types import AppError
+from aserver.types import AppError, Headers, ProtocolError
 
 CONTROLS = [*range(9), *range(10, 32), 127]
 
@@ -299,3 +301,99 @@ def test_length_of_a_head(status: int, has: bool) -> None:
 def test_length_of_a_head_that_has_one() -> None:
     head = response_head(200, [(b"content-length", b"5")], "GET")
     assert head.with_length(7) is head
+
+
+def test_length_of_a_head_in_its_fields() -> None:
+    """Whether somebody has asked for them before or not."""
+    head = response_head(200, [(b"x", b"y")], "GET")
+    for _ in range(2):
+        assert head.with_length(7).fields() == [(b"x", b"y"), (b"content-length", b"7")]
+        assert head.fields() == [(b"x", b"y")]
+
+
+# As fields
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ([], []),
+        ([(b"X-A", b"B")], [(b"x-a", b"B")]),
+        ([(b"x", b"1"), (b"X", b"2"), (b"x", b"1")], [(b"x", b"1"), (b"x", b"2"), (b"x", b"1")]),
+        ([(b"x", b"")], [(b"x", b"")]),
+        ([(b"x", b" \ta: b\t ")], [(b"x", b"a: b")]),
+        ([(b"x", b"\xff")], [(b"x", b"\xff")]),
+        ([(b"Set-Cookie", b"a=b; c")] * 2, [(b"set-cookie", b"a=b; c")] * 2),
+        ([(b"Content-Length", b"007")], [(b"content-length", b"7")]),
+        ([(b"content-length", b"5")] * 2, [(b"content-length", b"5")]),
+        ([(b"Date", b"x"), (b"Server", b"y")], [(b"date", b"x"), (b"server", b"y")]),
+        (
+            [(b"Connection", b"close"), (b"x", b"y"), (b"Transfer-Encoding", b"chunked")],
+            [(b"x", b"y")],
+        ),
+    ],
+)
+def test_fields(headers: Headers, expected: Headers) -> None:
+    for _ in range(2):
+        assert response_head(200, headers, "GET").fields() == expected
+
+
+def test_fields_are_made_once() -> None:
+    """A head is shared by equal responses."""
+    head = response_head(200, [(b"x", b"y")], "GET")
+    assert head.fields() is head.fields()
+
+
+def test_fields_of_an_acceptance() -> None:
+    head = ResponseHead(200, ((b"x", b"y"),), "GET")
+    assert head.switching().fields() == head.fields() == [(b"x", b"y")]
+
+
+# Trailers
+
+
+@pytest.mark.parametrize("name", [b"x", b"X-Sum", b"set-cookie", b"sec-websocket-accept"])
+def test_trailer(name: bytes) -> None:
+    for _ in range(2):
+        assert trailer_line(name, b"y") == name + b": y\r\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *((name, b"5") for name in (b"Content-Length", b"date", b"server", b"connection")),
+        *((name, b"5") for name in (b"transfer-encoding", b"upgrade", b"keep-alive")),
+        *((b"x", value) for value in (b"\r\n", b"\0", b"a\nb")),
+        *((name, b"y") for name in (b"", b"x y", b":path", b"x:")),
+    ],
+)
+def test_trailer_that_must_not_be(name: bytes, value: bytes) -> None:
+    with pytest.raises(AppError):
+        trailer_line(name, value)
+
+
+# The answer to a mistake
+
+
+@pytest.mark.parametrize(
+    ("error", "more"),
+    [
+        (ProtocolError(400, "no"), []),
+        (ProtocolError(426, "no"), [(b"sec-websocket-version", b"13")]),
+        (ProtocolError(503, "no"), [(b"retry-after", b"1")]),
+        (ProtocolError(308, "no", [(b"location", b"/")]), [(b"location", b"/")]),
+        (ProtocolError(503, "no", [(b"x", b"y")]), [(b"x", b"y"), (b"retry-after", b"1")]),
+    ],
+)
+def test_refusal(error: ProtocolError, more: Headers) -> None:
+    fields, body = refusal(error)
+    text = (b"content-type", b"text/plain; charset=utf-8")
+    assert fields == [text, (b"content-length", b"3"), *more]
+    assert body == b"no\n"
+
+
+@pytest.mark.parametrize(("reason", "body"), [("ä", b"\xc3\xa4\n"), ("\ud800", b"?\n")])
+def test_refusal_for_a_person_to_read(reason: str, body: bytes) -> None:
+    found = refusal(ProtocolError(400, reason))
+    assert found[0][1] == (b"content-length", b"%d" % len(body))
+    assert found[1] == body

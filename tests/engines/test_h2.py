@@ -32,13 +32,15 @@ def peer() -> Peer:
 def test_our_settings_are_the_first_frame() -> None:
     peer = Peer(hello=False)
     assert peer.sent[0].kind == SETTINGS
-    assert peer.settings == {
+    told = {
         3: 100,
         4: 65_535,
         6: LIMITS.headers_size + 32 * LIMITS.header_count,
         8: 1,
         9: 1,
     }
+    assert {name: peer.settings[name] for name in told} == told
+    assert peer.settings.get(2, 0) == 0  # there is no push
 
 
 def test_windows_and_streams_are_those_of_the_limits() -> None:
@@ -117,8 +119,7 @@ def test_a_response_in_parts(peer: Peer) -> None:
     for part in (b"a", b"b"):
         assert call.go_on(part)
     peer.read()
-    assert reply.body == b"ab"
-    assert not reply.ended
+    assert (reply.body, reply.ended) == (b"ab", False)
     call.go_on(b"", more=False)
     peer.read()
     assert reply.ended
@@ -174,9 +175,9 @@ def test_interim_responses(peer: Peer) -> None:
 def test_nothing_is_informed_of_behind_the_end(peer: Peer) -> None:
     peer.open(1, get(1))
     peer.made[0].answer()
-    assert peer.sent
+    sent = len(peer.sent)
     peer.made[0].channel.inform(103, [])
-    assert not peer.sent
+    assert (sent, peer.sent) == (1, [])
 
 
 @pytest.mark.parametrize("body", [b"", b"abc"])
@@ -220,7 +221,7 @@ def test_nothing_is_sent_behind_the_end(peer: Peer) -> None:
     reply = peer.open(1, get(1))
     call = peer.made[0]
     call.channel.abort()
-    peer.read()
+    assert peer.sent
     assert not call.begin(b"late")
     assert not call.go_on(b"later", more=False)
     call.channel.trailers([(b"x-sum", b"1")])
@@ -307,12 +308,10 @@ def test_connection_is_idle_when_all_is_answered(peer: Peer) -> None:
 def test_connection_is_told_of_a_head_once(peer: Peer) -> None:
     request = get(1)
     peer.feed(request[:20])
-    assert peer.engine.mid_head
     peer.feed(request[20:30])
-    assert peer.calls == ["head"]
+    assert (peer.engine.mid_head, peer.calls) == (True, ["head"])
     peer.feed(request[30:])
-    assert not peer.engine.mid_head
-    assert peer.calls == []
+    assert (peer.engine.mid_head, peer.calls) == (False, [])
 
 
 def test_head_in_several_frames(peer: Peer) -> None:

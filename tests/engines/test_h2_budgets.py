@@ -34,12 +34,12 @@ from aserver.engines.h2_frames import (
     Frame,
     H2Error,
 )
+from tests.engines import h2_bytes
 from tests.fakes import FakeSink
 
 
 def frame(kind: int, payload: bytes = b"", flags: int = 0, stream: int = 1) -> Frame:
-    head = len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big")
-    return Frame(kind, flags, stream, head + payload)
+    return Frame(kind, flags, stream, h2_bytes.frame(kind, flags, stream, payload))
 
 
 def left(budgets: Budgets, budget: Budget) -> int:

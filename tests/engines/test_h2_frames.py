@@ -34,24 +34,19 @@ from aserver.engines.h2_frames import (
     ping,
 )
 from aserver.types import ProtocolError
-
-
-def frame(kind: int, payload: bytes = b"", flags: int = 0, stream: int = 0) -> bytes:
-    head = len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big")
-    return head + payload
-
+from tests.engines.h2_bytes import frame
 
 FIRST = frame(SETTINGS)
 OPENING = PREFACE + FIRST
 # One of each size that could matter to a reader, and of each kind to which something is special.
 FRAMES = [
     FIRST,
-    frame(HEADERS, b"\x82", flags=5, stream=1),
-    frame(DATA, b"", stream=1),
-    frame(DATA, b"x", flags=END_STREAM, stream=1),
-    frame(PING, b"12345678", flags=ACK),
-    frame(PRIORITY_UPDATE, b"\0\0\0\x01u=1"),
-    frame(0xFF, b"y" * 300, flags=0xFF, stream=2**31 - 1),
+    frame(HEADERS, 5, 1, b"\x82"),
+    frame(DATA, stream=1, payload=b""),
+    frame(DATA, END_STREAM, 1, b"x"),
+    frame(PING, ACK, payload=b"12345678"),
+    frame(PRIORITY_UPDATE, payload=b"\0\0\0\x01u=1"),
+    frame(0xFF, 0xFF, 2**31 - 1, b"y" * 300),
 ]
 CONVERSATION = PREFACE + b"".join(FRAMES)
 
@@ -90,7 +85,7 @@ def test_byte_by_byte() -> None:
     st.lists(st.integers(0, 500), max_size=10),
 )
 def test_cut_anywhere(frames: list[tuple[int, bytes]], cuts: list[int]) -> None:
-    expected = [FIRST, *(frame(kind, payload) for kind, payload in frames)]
+    expected = [FIRST, *(frame(kind, payload=payload) for kind, payload in frames)]
     data = PREFACE + b"".join(expected)
     places = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
     assert read(*(data[a:b] for a, b in pairwise(places))) == expected
@@ -105,7 +100,7 @@ def test_a_frame_comes_as_soon_as_it_is_whole() -> None:
 def test_frames_come_one_by_one() -> None:
     """A mistake behind a frame does not keep that from being taken first."""
     reader = FrameReader()
-    frames = reader.feed(OPENING + frame(DATA, b"x" * (MAX_FRAME_SIZE + 1)))
+    frames = reader.feed(OPENING + frame(DATA, payload=b"x" * (MAX_FRAME_SIZE + 1)))
     assert next(frames).data == FIRST
     with pytest.raises(H2Error):
         next(frames)
@@ -124,7 +119,7 @@ def test_between_frames(cut: int) -> None:
 def test_large_frame_byte_by_byte() -> None:
     reader = FrameReader()
     list(reader.feed(OPENING))
-    data = frame(DATA, bytes(range(256)) * 64)
+    data = frame(DATA, payload=bytes(range(256)) * 64)
     assert not [each for i in range(len(data) - 1) for each in reader.feed(data[i : i + 1])]
     (whole,) = reader.feed(data[-1:])
     assert whole.data == data
@@ -152,8 +147,8 @@ def test_first_frame_is_settings(kind: int) -> None:
 
 
 def test_first_frame_is_no_acknowledgement() -> None:
-    assert fault(PREFACE + frame(SETTINGS, flags=ACK)).code == ErrorCode.PROTOCOL_ERROR
-    assert read(OPENING + frame(SETTINGS, flags=ACK)) == [FIRST, frame(SETTINGS, flags=ACK)]
+    assert fault(PREFACE + frame(SETTINGS, ACK)).code == ErrorCode.PROTOCOL_ERROR
+    assert read(OPENING + frame(SETTINGS, ACK)) == [FIRST, frame(SETTINGS, ACK)]
 
 
 # Sizes
@@ -161,10 +156,10 @@ def test_first_frame_is_no_acknowledgement() -> None:
 
 @pytest.mark.parametrize("kind", [DATA, HEADERS, SETTINGS, PUSH_PROMISE, 0xBE])
 def test_largest_frame(kind: int) -> None:
-    largest = frame(kind, b"x" * MAX_FRAME_SIZE)
+    largest = frame(kind, payload=b"x" * MAX_FRAME_SIZE)
     assert read(OPENING + largest) == [FIRST, largest]
     assert read(OPENING + largest[:5000], largest[5000:]) == [FIRST, largest]
-    error = fault(OPENING + frame(kind, b"x" * (MAX_FRAME_SIZE + 1)))
+    error = fault(OPENING + frame(kind, payload=b"x" * (MAX_FRAME_SIZE + 1)))
     assert error.code == ErrorCode.FRAME_SIZE_ERROR
     assert error.reason == "a frame of 16385 bytes"
 
@@ -176,7 +171,7 @@ def test_size_that_we_allow_is_the_smallest_that_one_may() -> None:
 @pytest.mark.parametrize("cut", range(1, 9))
 def test_too_large_is_seen_by_the_header(cut: int) -> None:
     """Nobody waits for 16 MiB in order to refuse them."""
-    head = frame(DATA, b"")[3:]
+    head = frame(DATA, payload=b"")[3:]
     data = b"\xff\xff\xff" + head
     assert read(OPENING, data[:cut]) == [FIRST]
     assert fault(OPENING, data[:cut], data[cut:]).reason == "a frame of 16777215 bytes"
@@ -186,8 +181,8 @@ def test_too_large_is_seen_by_the_header(cut: int) -> None:
 
 
 def test_fields_of_a_frame() -> None:
-    (_, each) = FrameReader().feed(OPENING + frame(HEADERS, b"abc", flags=0x25, stream=7))
-    assert each == Frame(HEADERS, 0x25, 7, frame(HEADERS, b"abc", flags=0x25, stream=7))
+    (_, each) = FrameReader().feed(OPENING + frame(HEADERS, 0x25, 7, b"abc"))
+    assert each == Frame(HEADERS, 0x25, 7, frame(HEADERS, 0x25, 7, b"abc"))
     assert (each.size, each.payload, each.ends_stream) == (3, b"abc", True)
 
 
@@ -201,7 +196,7 @@ def test_reserved_bit_of_a_stream_is_ignored() -> None:
 
 @pytest.mark.parametrize("flags", range(256))
 def test_end_of_a_stream(flags: int) -> None:
-    assert Frame(DATA, flags, 1, frame(DATA, flags=flags, stream=1)).ends_stream is bool(flags & 1)
+    assert Frame(DATA, flags, 1, frame(DATA, flags, 1)).ends_stream is bool(flags & 1)
 
 
 @pytest.mark.parametrize(
@@ -222,7 +217,7 @@ def test_end_of_a_stream(flags: int) -> None:
     ],
 )
 def test_padding_is_no_body(payload: bytes, flags: int, size: int) -> None:
-    assert Frame(DATA, flags, 1, frame(DATA, payload, flags, 1)).body_size == size
+    assert Frame(DATA, flags, 1, frame(DATA, flags, 1, payload)).body_size == size
 
 
 @given(st.binary(max_size=300), st.integers(0, 255))
@@ -273,9 +268,8 @@ def test_kinds_are_those_of_the_library() -> None:
         "CONTINUATION": CONTINUATION,
     }
     theirs = {each.__name__.removesuffix("Frame").upper(): kind for kind, each in KINDS.items()}
-    assert {name.replace("_", ""): kind for name, kind in kinds.items()} == {
-        name: kind for name, kind in theirs.items() if kind < 10
-    }
+    for name, kind in kinds.items():
+        assert theirs[name.replace("_", "")] == kind
     assert PRIORITY_UPDATE == 0x10  # RFC 9218 section 7.1
 
 

@@ -25,6 +25,14 @@ def request(*extra: tuple[bytes, bytes], method: str = "GET", **instead: bytes |
     return Request(method, b"/", "1.1", [*headers, *extra], upgrade=(b"websocket",))
 
 
+def connect(*extra: tuple[bytes, bytes], version: bytes | None = b"13") -> Request:
+    """The same over HTTP/2 (RFC 8441 section 5), which has no key."""
+    headers: Headers = [(b"host", b"a")]
+    if version is not None:
+        headers.append((b"sec-websocket-version", version))
+    return Request("CONNECT", b"/", "2", [*headers, *extra], None, upgrade=(b"websocket",))
+
+
 def refusal(request: Request) -> tuple[int, str]:
     with pytest.raises(ProtocolError) as caught:
         Handshake(request)
@@ -227,3 +235,70 @@ def test_acceptances_do_not_remember_each_other() -> None:
         assert head.status == 101
         assert head.block.count(b"101 Switching Protocols\r\n") == 1
         assert generate_accept_token(key) in head.block
+
+
+# Over HTTP/2
+
+
+def test_handshake_over_http2() -> None:
+    """RFC 8441 section 5: the answer is a 200, with nothing to prove."""
+    handshake = Handshake(connect((PROTOCOL, b"chat, superchat")))
+    assert handshake.subprotocols == ["chat", "superchat"]
+    head, deflate = handshake.accept("chat", [], LIMITS)
+    assert deflate is None
+    assert head.status == 200
+    assert head.fields() == [(PROTOCOL, b"chat")]
+
+
+def test_acceptance_of_nothing_over_http2() -> None:
+    head, _ = Handshake(connect()).accept(None, [], LIMITS)
+    assert (head.status, head.fields(), head.content_length) == (200, [], None)
+
+
+def test_compression_over_http2() -> None:
+    handshake = Handshake(connect((EXTENSIONS, b"permessage-deflate")))
+    head, deflate = handshake.accept(None, [(b"X-A", b"1")], LIMITS)
+    assert deflate is not None
+    assert head.fields() == [(EXTENSIONS, deflate.response), (b"x-a", b"1")]
+
+
+@pytest.mark.parametrize("length", [0, 1, 1000])
+def test_handshake_over_http2_is_open(length: int) -> None:
+    """One that has ended, or will, is no tunnel."""
+    with_length = connect()
+    with_length.content_length = length
+    assert refusal(with_length) == (
+        400,
+        "a WebSocket handshake has neither a length nor an end",
+    )
+
+
+@pytest.mark.parametrize("key", [KEY, b"nonsense", b""])
+def test_key_over_http2_means_nothing(key: bytes) -> None:
+    """RFC 8441 section 5: it is not used there."""
+    handshake = Handshake(connect((b"sec-websocket-key", key)))
+    head, _ = handshake.accept(None, [], None)
+    assert head.fields() == []
+
+
+@pytest.mark.parametrize(("version", "status"), [(None, 400), (b"8", 426), (b"13, 8", 426)])
+def test_version_over_http2(version: bytes | None, status: int) -> None:
+    assert refusal(connect(version=version))[0] == status
+
+
+@pytest.mark.parametrize(
+    ("field", "reason"),
+    [
+        ((PROTOCOL, b"a b"), "Sec-WebSocket-Protocol is not a list of tokens"),
+        ((PROTOCOL, b"a, a"), "Sec-WebSocket-Protocol has a name twice"),
+        ((EXTENSIONS, b"a b"), "Sec-WebSocket-Extensions is not a list of extensions"),
+    ],
+)
+def test_rules_are_the_same_over_http2(field: tuple[bytes, bytes], reason: str) -> None:
+    assert refusal(connect(field)) == refusal(request(field)) == (400, reason)
+
+
+@pytest.mark.parametrize("name", [b"Sec-WebSocket-Accept", b"sec-websocket-extensions"])
+def test_what_is_for_the_server_to_say_over_http2(name: bytes) -> None:
+    with pytest.raises(AppError, match="must not have the header"):
+        Handshake(connect()).accept(None, [(name, b"1")], None)

@@ -1,0 +1,513 @@
+"""How a connection ends: GOAWAY both ways, draining, limits, errors, and the loss of the peer."""
+
+from math import inf
+
+import pytest
+
+from aserver.engines.h2_frames import GOAWAY, PING, PREFACE, RST_STREAM
+from tests.engines.h2_bytes import (
+    CALM,
+    COMPRESSION_ERROR,
+    FRAME_SIZE_ERROR,
+    NO_ERROR,
+    PROTOCOL_ERROR,
+    REFUSED_STREAM,
+    connect,
+    data,
+    frame,
+    get,
+    goaway,
+    headers,
+    length,
+    number,
+    ping,
+    post,
+    request_fields,
+    reset,
+    settings,
+)
+from tests.engines.h2_peer import STREAMS, Peer
+
+MOST = 2**31 - 1
+
+
+@pytest.fixture
+def peer() -> Peer:
+    return Peer()
+
+
+def answer_ping(peer: Peer) -> None:
+    """What tells the server that the client knows of its GOAWAY."""
+    peer.read()
+    peer.feed(ping(peer.pings[-1].payload, ack=True))
+    peer.read()
+
+
+# Section 6.8: the server is stopping
+
+
+def test_drain_says_so_in_two_steps(peer: Peer) -> None:
+    reply = peer.open(1, get(1))
+    peer.engine.drain()
+    assert [sent.kind for sent in peer.sent] == [GOAWAY, PING]
+    assert peer.goaways == [(MOST, NO_ERROR)]
+    # What was on its way is served.
+    late = peer.open(3, get(3))
+    answer_ping(peer)
+    assert peer.goaways == [(MOST, NO_ERROR), (3, NO_ERROR)]
+    refused = peer.open(5, get(5))
+    for call in peer.made:
+        call.answer(b"abc")
+    peer.read()
+    assert (reply.body, late.body) == (b"abc", b"abc")
+    assert refused.reset == REFUSED_STREAM
+    assert peer.calls == ["linger"]
+    peer.assert_nothing_is_left()
+
+
+def test_drain_does_not_wait_for_a_ping_when_all_is_answered(peer: Peer) -> None:
+    peer.open(1, get(1))
+    peer.engine.drain()
+    peer.made[0].answer(b"abc")
+    peer.read()
+    assert peer.goaways == [(MOST, NO_ERROR), (1, NO_ERROR)]
+    assert peer.replies[1].ended
+    assert peer.calls == ["linger"]
+
+
+def test_drain_waits_for_what_the_client_has_to_take(peer: Peer) -> None:
+    reply = peer.open(1, get(1))
+    peer.made[0].answer(bytes(100_000))
+    peer.engine.drain()
+    answer_ping(peer)
+    assert peer.calls == []
+    peer.credit(0, 100_000)
+    peer.credit(1, 100_000)
+    peer.read()
+    assert len(reply.body) == 100_000
+    assert peer.calls == ["linger"]
+
+
+def test_drain_waits_for_a_request_that_comes_in_parts(peer: Peer) -> None:
+    reply = peer.open(1, post(1))
+    peer.engine.drain()
+    answer_ping(peer)
+    peer.send(1, b"abc")
+    peer.send(1, b"def", ended=True)
+    assert peer.made[0].body == b"abcdef"
+    peer.made[0].answer()
+    peer.read()
+    assert reply.ended
+    assert peer.calls == ["linger"]
+
+
+def test_drain_of_an_idle_connection_says_goodbye(peer: Peer) -> None:
+    peer.engine.drain()
+    peer.read()
+    assert peer.goaways[-1] == (0, NO_ERROR)
+    refused = peer.open(1, get(1))
+    peer.read()
+    assert peer.made == []
+    assert refused.reset in (None, REFUSED_STREAM)
+
+
+def test_drain_with_a_request_unread_waits_for_it(peer: Peer) -> None:
+    peer.sink.unread = True
+    peer.engine.drain()
+    peer.read()
+    assert peer.goaways == [(MOST, NO_ERROR)]
+    reply = peer.open(1, get(1))
+    peer.made[0].answer(b"abc")
+    peer.read()
+    assert reply.body == b"abc"
+    assert peer.goaways[-1] == (1, NO_ERROR)
+    assert peer.calls == ["linger"]
+
+
+def test_drain_before_the_client_has_begun() -> None:
+    peer = Peer(hello=False)
+    peer.engine.drain()
+    reply = peer.open(1, PREFACE + settings() + get(1))
+    peer.made[0].answer(b"abc")
+    peer.read()
+    assert reply.body == b"abc"
+    assert peer.calls[-1] == "linger"
+
+
+def test_drain_is_said_once(peer: Peer) -> None:
+    peer.open(1, get(1))
+    peer.engine.drain()
+    peer.engine.drain()
+    peer.read()
+    assert len(peer.goaways) == 1
+
+
+def test_pings_of_the_client_s_own_do_not_end_anything(peer: Peer) -> None:
+    peer.open(1, get(1))
+    peer.engine.drain()
+    peer.feed(ping(b"unasked.", ack=True))
+    peer.read()
+    assert len(peer.goaways) == 1
+
+
+def test_the_answer_without_a_question_is_nothing(peer: Peer) -> None:
+    peer.feed(ping(b"aserver.", ack=True))
+    peer.read()
+    assert not peer.goaways
+
+
+def test_a_response_that_fails_ends_the_drain_too(peer: Peer) -> None:
+    peer.open(1, get(1))
+    peer.engine.drain()
+    peer.made[0].channel.abort()
+    peer.read()
+    assert peer.calls == ["linger"]
+
+
+def test_a_reset_by_the_client_ends_the_drain_too(peer: Peer) -> None:
+    peer.open(1, get(1))
+    peer.engine.drain()
+    peer.feed(reset(1))
+    assert peer.calls == ["linger"]
+
+
+def test_nothing_is_taken_behind_the_end(peer: Peer) -> None:
+    peer.open(1, get(1))
+    peer.engine.drain()
+    peer.made[0].answer()
+    peer.read()
+    sent = len(peer.sent)
+    peer.feed(get(3) + ping(), b"garbage")
+    peer.engine.drain()
+    peer.engine.resume()
+    assert sent
+    assert not peer.sent
+    assert len(peer.made) == 1
+
+
+# The limit of requests
+
+
+def test_a_connection_serves_as_many_requests_as_it_may() -> None:
+    peer = Peer(STREAMS._replace(requests=3))
+    for stream in (1, 3):
+        peer.open(stream, get(stream))
+        peer.made[-1].answer()
+    peer.read()
+    assert not peer.goaways
+    peer.open(5, get(5))
+    peer.read()
+    assert peer.goaways == [(MOST, NO_ERROR)]
+    peer.made[-1].answer()
+    peer.read()
+    assert peer.goaways == [(MOST, NO_ERROR), (5, NO_ERROR)]
+    assert peer.replies[5].ended
+    assert peer.calls[-1] == "linger"
+
+
+def test_requests_that_cross_the_goaway_are_served() -> None:
+    peer = Peer(STREAMS._replace(requests=1))
+    replies = [peer.open(stream, get(stream)) for stream in (1, 3, 5)]
+    answer_ping(peer)
+    refused = peer.open(7, get(7))
+    for call in peer.made:
+        call.answer()
+    peer.read()
+    assert all(reply.ended for reply in replies)
+    assert refused.reset == REFUSED_STREAM
+    assert peer.goaways == [(MOST, NO_ERROR), (5, NO_ERROR)]
+
+
+def test_who_does_not_listen_is_not_served_for_ever() -> None:
+    peer = Peer(STREAMS._replace(requests=10, streams=5))
+    first = peer.open(1, get(1))
+    for stream in range(3, 41, 2):
+        peer.open(stream, get(stream))
+        peer.made[-1].answer()
+    peer.made[0].answer()
+    peer.read()
+    assert len(peer.made) == 15
+    assert first.ended
+    assert peer.replies[39].reset == REFUSED_STREAM
+    assert peer.calls == ["linger"]
+
+
+def test_a_server_that_stops_tells_the_tunnels_of_a_connection_that_ends_already() -> None:
+    peer = Peer(STREAMS._replace(requests=2))
+    peer.open(1, connect(1))
+    peer.made[0].accept()
+    peer.open(3, get(3))
+    peer.read()
+    assert peer.goaways == [(MOST, NO_ERROR)]
+    peer.engine.drain()
+    assert peer.made[0].calls == ["start", "upgraded", "drain"]
+
+
+# The client ends it
+
+
+def test_the_client_s_goaway_lets_its_requests_be_answered(peer: Peer) -> None:
+    reply = peer.open(1, get(1))
+    upload = peer.open(3, post(3))
+    peer.feed(goaway())
+    peer.send(3, b"abc", ended=True)
+    for call in peer.made:
+        call.answer(b"abc")
+    peer.read()
+    assert (reply.body, upload.body) == (b"abc", b"abc")
+    assert peer.goaways == [(3, NO_ERROR)]
+    assert peer.calls == ["linger"]
+    peer.assert_nothing_is_left()
+
+
+def test_the_client_s_goaway_ends_an_idle_connection(peer: Peer) -> None:
+    peer.feed(goaway(0, 2))
+    peer.read()
+    assert peer.goaways == [(0, NO_ERROR)]
+    assert peer.calls == ["linger"]
+
+
+def test_two_goaways_are_as_good_as_one(peer: Peer) -> None:
+    peer.open(1, get(1))
+    peer.feed(goaway(MOST), goaway(0))
+    peer.read()
+    assert peer.goaways == [(1, NO_ERROR)]
+    peer.made[0].answer()
+    peer.read()
+    assert peer.replies[1].ended
+
+
+def test_control_frames_are_answered_behind_a_goaway(peer: Peer) -> None:
+    peer.open(1, get(1))
+    peer.feed(goaway(), ping(), settings())
+    peer.read()
+    assert PING in [sent.kind for sent in peer.sent]
+    assert peer.goaways == [(1, NO_ERROR)]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code"),
+    [
+        (frame(GOAWAY, 0, 0, b"1234567"), FRAME_SIZE_ERROR),
+        (frame(GOAWAY, 0, 1, number(0) * 2), PROTOCOL_ERROR),
+    ],
+)
+def test_goaways_must_be_well_formed(peer: Peer, wrong: bytes, code: int) -> None:
+    peer.open(1, get(1))
+    peer.feed(wrong)
+    peer.read()
+    assert [code for _, code in peer.goaways] == [code]
+
+
+# Errors of the connection
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code"),
+    [
+        (b"\x01\x00\x00\x00\x00\x00\x00\x00\x01", FRAME_SIZE_ERROR),  # and nothing behind it
+        (headers(3, [], whole=False) + ping(), PROTOCOL_ERROR),
+        (frame(1, 5, 3, b"\xff\xff\xff\xff\xff"), COMPRESSION_ERROR),
+        (frame(0, 0, 0, b"abc"), PROTOCOL_ERROR),
+        (frame(1, 5, 2, b"\x82"), PROTOCOL_ERROR),
+        (frame(6, 0, 0, b"1234567"), FRAME_SIZE_ERROR),
+        (frame(4, 0, 0, b"12345"), FRAME_SIZE_ERROR),
+        (frame(4, 1, 0, b"123456"), FRAME_SIZE_ERROR),
+        (settings((2, 7)), PROTOCOL_ERROR),
+        (settings((5, 100)), PROTOCOL_ERROR),
+    ],
+)
+def test_an_error_ends_the_connection(peer: Peer, wrong: bytes, code: int) -> None:
+    peer.open(1, post(1))
+    peer.feed(data(1, b"abc") + wrong)
+    peer.read()
+    assert [said for _, said in peer.goaways] in ([code], [PROTOCOL_ERROR])
+    assert peer.made[0].body == b"abc"
+    assert peer.made[0].calls == ["start", "lost"]
+    assert peer.calls == ["linger"]
+    assert len(peer.sink.refused) == 1
+    peer.assert_nothing_is_left()
+
+
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        b"GET / HTTP/1.1\r\n\r\n",
+        PREFACE[:-1] + b"x",
+        PREFACE + ping(),
+        PREFACE + frame(4, 1),
+        PREFACE + get(1),
+        b"\0" * 100,
+    ],
+)
+def test_what_does_not_begin_with_the_preface(beginning: bytes) -> None:
+    peer = Peer(hello=False)
+    peer.feed(beginning)
+    peer.read()
+    assert peer.goaways == [(0, PROTOCOL_ERROR)]
+    assert peer.made == []
+    assert peer.calls[-1] == "linger"
+
+
+def test_requests_before_an_error_in_the_same_read_call_nobody(peer: Peer) -> None:
+    """And may be tried again: the last stream says that they were not looked at (section 6.8)."""
+    peer.open(1, get(1))
+    peer.made[0].answer()
+    peer.feed(get(3) + settings((2, 7)))
+    peer.read()
+    assert len(peer.made) == 1
+    assert peer.calls[-1] == "linger"
+
+
+def test_the_reason_is_in_the_goaway(peer: Peer) -> None:
+    peer.feed(b"\xff\xff\xff\x00\x00\x00\x00\x00\x01")
+    assert b"16777215" in peer.sent[-1].payload
+
+
+def test_an_error_is_answered_once(peer: Peer) -> None:
+    peer.feed(settings((2, 7)), settings((2, 7)), get(1))
+    peer.read()
+    assert len(peer.goaways) == 1
+    assert peer.calls == ["linger"]
+
+
+# The peer is gone
+
+
+@pytest.mark.parametrize("how", ["eof", "lost"])
+def test_every_call_hears_of_the_loss_once(peer: Peer, how: str) -> None:
+    for stream in (1, 3, 5):
+        peer.open(stream, post(stream))
+    peer.made[0].begin(b"abc")
+    peer.made[1].channel.abort()
+    peer.turn()
+    peer.sink.written = b""
+    if how == "eof":
+        assert not peer.engine.feed_eof()
+    peer.engine.lost()
+    assert [call.calls for call in peer.made] == [
+        ["start", "lost"],
+        ["start"],
+        ["start", "lost"],
+    ]
+    for call in peer.made:
+        assert not call.begin(b"late")
+        assert not call.go_on(b"", more=False)
+        call.channel.abort()
+        call.channel.consumed(5)
+        call.channel.inform(103, [])
+    assert not peer.sent
+    assert not peer.sink.watched
+
+
+def test_nobody_is_told_of_the_loss_whose_response_was_complete(peer: Peer) -> None:
+    peer.open(1, get(1))
+    peer.made[0].answer()
+    peer.engine.lost()
+    assert peer.made[0].calls == ["start"]
+
+
+def test_a_flush_that_comes_behind_the_loss_does_nothing(peer: Peer) -> None:
+    peer.open(1, get(1))
+    peer.made[0].answer(b"abc")
+    peer.engine.lost()
+    peer.turn()
+    assert not peer.sink.written
+
+
+def test_a_connection_has_no_body_of_its_own(peer: Peer) -> None:
+    peer.open(1, post(1))
+    assert peer.engine.body_progress() is None
+    peer.engine.hang_up()
+    assert peer.made[0].calls == ["start"]
+
+
+# As many streams as there may be (section 5.1.2)
+
+
+def test_streams_above_the_limit_are_refused() -> None:
+    peer = Peer(STREAMS._replace(streams=2))
+    for stream in (1, 3, 5, 7):
+        peer.open(stream, get(stream))
+    peer.read()
+    assert len(peer.made) == 2
+    assert [peer.replies[stream].reset for stream in (1, 3, 5, 7)] == [None, None, 7, 7]
+    peer.made[0].answer()
+    peer.turn()
+    peer.open(9, get(9))
+    assert len(peer.made) == 3
+    assert not peer.goaways
+
+
+def test_the_body_of_a_refused_stream_is_thrown_away() -> None:
+    peer = Peer(STREAMS._replace(streams=1))
+    peer.open(1, get(1))
+    for stream in range(3, 43, 2):
+        peer.feed(post(stream, "/", length(16_384)) + data(stream, bytes(16_384), ended=True))
+    peer.made[0].answer()
+    peer.turn()
+    peer.open(43, post(43))
+    for _ in range(3):
+        peer.feed(data(43, bytes(16_384)))
+    peer.read()
+    assert not peer.goaways
+    assert len(peer.made[1].body) == 3 * 16_384
+
+
+def test_calls_that_go_on_behind_their_streams_count() -> None:
+    peer = Peer(STREAMS._replace(streams=3))
+    for stream in (1, 3, 5):
+        peer.open(stream, get(stream))
+        peer.made[-1].running = True
+        peer.feed(reset(stream))
+    refused = peer.open(7, get(7))
+    peer.read()
+    assert refused.reset == REFUSED_STREAM
+    peer.made[1].running = False
+    served = peer.open(9, get(9))
+    peer.read()
+    assert served.reset is None
+    assert peer.made[-1].started
+    assert not peer.goaways
+
+
+@pytest.mark.parametrize("how", ["abort", "wrong length", "finished"])
+def test_calls_that_go_on_count_whatever_ended_their_streams(how: str) -> None:
+    peer = Peer(STREAMS._replace(streams=3))
+    for stream in (1, 3, 5):
+        peer.open(stream, post(stream, "/", length(1)))
+        call = peer.made[-1]
+        call.running = True
+        if how == "abort":
+            call.channel.abort()
+        elif how == "wrong length":
+            peer.feed(data(stream, b"abc"))
+        else:
+            peer.feed(data(stream, b"a", ended=True))
+            call.answer()
+        peer.turn()
+    refused = peer.open(7, get(7))
+    peer.read()
+    assert refused.reset == REFUSED_STREAM
+
+
+def test_calls_that_are_over_do_not_count() -> None:
+    peer = Peer(STREAMS._replace(streams=2))
+    for stream in range(1, 101, 2):
+        reply = peer.open(stream, get(stream))
+        peer.made[-1].running = True
+        peer.made[-1].answer()
+        peer.made[-1].running = False
+        peer.read()
+        assert reply.ended
+
+
+def test_a_refused_stream_is_no_fault_of_those_that_are_there(peer: Peer) -> None:
+    peer = Peer(STREAMS._replace(streams=1, requests=inf))
+    reply = peer.open(1, get(1))
+    peer.open(3, headers(3, request_fields()))
+    peer.made[0].answer(b"abc")
+    kinds = [(sent.kind, sent.stream) for sent in peer.sent]
+    assert kinds[0] == (RST_STREAM, 3)
+    assert reply.body == b"abc"
+    assert CALM not in [code for _, code in peer.goaways]

@@ -1,0 +1,468 @@
+"""A stream's request: its body, content-length, and what is answered before it is complete."""
+
+import pytest
+
+from aserver.engines.h2_frames import DATA, HEADERS, RST_STREAM
+from aserver.limits import DRAIN_BYTES
+from aserver.types import Field, ProtocolError
+from tests.engines.h2_bytes import (
+    INITIAL_WINDOW,
+    NO_ERROR,
+    PROTOCOL_ERROR,
+    continuation,
+    data,
+    get,
+    headers,
+    length,
+    post,
+    request_fields,
+    reset,
+)
+from tests.engines.h2_peer import STREAMS, Peer, Reply
+from tests.fakes import LIMITS
+
+
+@pytest.fixture
+def peer() -> Peer:
+    return Peer()
+
+
+# Bodies
+
+
+@pytest.mark.parametrize("fields", [(), (length(6),)])
+def test_a_body(peer: Peer, fields: tuple[Field, ...]) -> None:
+    peer.open(1, post(1, "/", *fields))
+    call = peer.made[0]
+    peer.send(1, b"abc")
+    assert (call.body, call.complete) == (b"abc", False)
+    peer.send(1, b"def", ended=True)
+    assert call.body == b"abcdef"
+    assert call.calls == ["start", "eof"]
+
+
+def test_a_body_that_comes_with_its_head(peer: Peer) -> None:
+    peer.open(1, post(1), data(1, b"abc"), data(1, b"def", ended=True))
+    assert peer.made[0].body == b"abcdef"
+    assert peer.made[0].calls == ["start", "eof"]
+
+
+def test_a_body_may_end_in_an_empty_frame(peer: Peer) -> None:
+    peer.open(1, post(1), data(1, b"abc"))
+    peer.send(1, b"", ended=True)
+    assert peer.made[0].calls == ["start", "eof"]
+
+
+def test_a_body_that_is_empty(peer: Peer) -> None:
+    peer.open(1, post(1), data(1, ended=True))
+    assert peer.made[0].body == b""
+    assert peer.made[0].calls == ["start", "eof"]
+
+
+def test_a_body_of_length_zero_is_none(peer: Peer) -> None:
+    peer.open(1, post(1, "/", length(0)))
+    peer.send(1, b"", ended=True)
+    assert peer.made[0].complete
+    assert peer.made[0].calls == ["start"]
+
+
+def test_trailers_end_a_body(peer: Peer) -> None:
+    peer.open(1, post(1, "/", length(3)), data(1, b"abc"), headers(1, [(b"x-sum", b"1")]))
+    assert peer.made[0].body == b"abc"
+    assert peer.made[0].calls == ["start", "eof"]
+
+
+def test_trailers_in_several_frames(peer: Peer) -> None:
+    peer.open(1, post(1), headers(1, [(b"x-sum", b"1")], whole=False))
+    assert peer.made[0].calls == ["start"]
+    peer.feed(continuation(1, b""))
+    assert peer.made[0].calls == ["start", "eof"]
+
+
+@pytest.mark.parametrize(
+    "fields", [[(b":path", b"/")], [(b"connection", b"close")], [(b"X-Upper", b"1")]]
+)
+def test_trailers_that_are_wrong_are_a_mistake_of_their_stream(
+    peer: Peer, fields: list[Field]
+) -> None:
+    reply = peer.open(1, post(1))
+    peer.feed(headers(1, fields))
+    peer.read()
+    assert (reply.status, reply.reset) == (400, PROTOCOL_ERROR)
+    assert peer.made[0].calls == ["start", "lost"]
+    assert not peer.goaways
+    peer.assert_nothing_is_left()
+
+
+def test_padding_is_no_body(peer: Peer) -> None:
+    peer.open(1, post(1, "/", length(3)), data(1, b"abc", ended=True, padding=200))
+    assert peer.made[0].body == b"abc"
+    assert peer.made[0].complete
+    # Whoever takes the body gives back what it took of the windows, the rest came back already.
+    assert peer.wire.credited == 201
+    peer.made[0].take(3)
+    assert peer.wire.credited == 204
+
+
+# Section 8.1.1: content-length
+
+
+@pytest.mark.parametrize(
+    ("size", "frames"),
+    [
+        (3, [data(5, b"abcd")]),
+        (3, [data(5, b"ab"), data(5, b"cd")]),
+        (3, [data(5, b"ab", ended=True)]),
+        (3, [data(5, ended=True)]),
+        (0, [data(5, b"a", ended=True)]),
+        (3, [data(5, b"ab"), headers(5, [(b"x-sum", b"1")])]),
+        (3, [data(5, b"abcd", padding=0)]),
+        (3, [data(5, b"abc", padding=5), data(5, b"d", padding=5)]),
+    ],
+)
+@pytest.mark.parametrize("together", [False, True])
+def test_a_body_must_have_the_length_that_it_says(
+    peer: Peer, size: int, frames: list[bytes], together: bool
+) -> None:
+    other = peer.open(3, post(3))
+    peer.open(5, post(5, "/", length(size)))
+    peer.feed(*([b"".join(frames)] if together else frames))
+    peer.read()
+    assert (peer.replies[5].status, peer.replies[5].reset) == (400, PROTOCOL_ERROR)
+    assert peer.made[1].calls[-1] == "lost"
+    assert "eof" not in peer.made[1].calls
+    assert not peer.goaways
+    peer.send(3, b"x", ended=True)
+    peer.made[0].answer()
+    peer.read()
+    assert other.ended
+    peer.assert_nothing_is_left()
+
+
+def test_a_mistake_resets_its_stream_once(peer: Peer) -> None:
+    """Section 5.4.2: no RST_STREAM for what comes behind another one in the same frame."""
+    peer.open(1, post(1, "/", length(1)), data(1, b"ab"))
+    codes = [sent.code for sent in peer.sent if sent.kind == RST_STREAM]
+    assert codes == [PROTOCOL_ERROR]
+
+
+@pytest.mark.parametrize("stream_ended", [False, True])
+def test_a_wrong_length_in_the_same_read_calls_nobody(peer: Peer, stream_ended: bool) -> None:
+    peer.open(1, post(1, "/", length(1)), data(1, b"ab", ended=stream_ended))
+    assert peer.made == []
+    peer.assert_nothing_is_left()
+
+
+def test_nothing_is_complete_that_says_a_length_and_has_no_body(peer: Peer) -> None:
+    reply = peer.open(1, get(1, "/", length(3)))
+    peer.read()
+    assert (reply.status, reply.reset) == (400, PROTOCOL_ERROR)
+    assert peer.made == []
+
+
+# Refusals
+
+
+def is_whole(reply: Reply, status: int) -> bool:
+    """Whether a client can take it for an answer."""
+    size = int(dict(reply.fields)[b"content-length"])
+    return reply.status == status and reply.ended and len(reply.body) == size
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_refusal_is_a_whole_response(peer: Peer, ended: bool) -> None:
+    """Section 8.1: NO_ERROR comes behind a complete response only."""
+    peer.sink.error = ProtocolError(503, "busy")
+    reply = peer.open(1, get(1) if ended else post(1))
+    peer.read()
+    assert reply.body == b"busy\n"
+    assert is_whole(reply, 503)
+    assert reply.reset == (None if ended else NO_ERROR)
+    peer.assert_nothing_is_left()
+
+
+def test_requests_that_are_refused_leave_the_others(peer: Peer) -> None:
+    other = peer.open(1, get(1))
+    peer.sink.error = ProtocolError(503, "busy")
+    peer.open(3, get(3))
+    peer.sink.error = None
+    peer.open(5, get(5))
+    for call in peer.made:
+        call.answer(b"abc")
+    peer.read()
+    assert other.ended
+    assert peer.replies[3].status == 503
+    assert peer.replies[5].body == b"abc"
+    peer.assert_nothing_is_left()
+
+
+def test_a_thousand_refusals_are_nobody_s_fault(peer: Peer) -> None:
+    """It is us who have no room: the client is not told to calm down."""
+    peer.sink.error = ProtocolError(503, "busy")
+    for stream in range(1, 2001, 2):
+        peer.open(stream, get(stream))
+    peer.read()
+    assert not peer.goaways
+    assert peer.replies[1999].status == 503
+
+
+@pytest.mark.parametrize("room", [0, 1, 10])
+def test_a_refusal_is_whole_without_room_for_its_reason(room: int) -> None:
+    peer = Peer(STREAMS, LIMITS, (INITIAL_WINDOW, room))
+    peer.sink.error = ProtocolError(503, "busy as can be")
+    reply = peer.open(1, get(1))
+    peer.read()
+    assert (reply.status, reply.ended) == (503, True)
+    assert dict(reply.fields).get(b"content-length", b"0") == b"%d" % len(reply.body)
+    peer.assert_nothing_is_left()
+
+
+def test_a_refused_head_request_has_no_body(peer: Peer) -> None:
+    reply = peer.open(1, headers(1, request_fields("HEAD", "no-path")))
+    peer.read()
+    assert (reply.status, reply.body, reply.reset) == (400, b"", PROTOCOL_ERROR)
+
+
+def test_malformed_requests_are_told_and_reset(peer: Peer) -> None:
+    reply = peer.open(1, headers(1, request_fields("GET", "no-path")))
+    assert [sent.kind for sent in peer.sent] == [HEADERS, DATA, RST_STREAM]
+    assert (reply.status, reply.ended, reply.reset) == (400, False, PROTOCOL_ERROR)
+    assert peer.made == []
+    peer.assert_nothing_is_left()
+
+
+def test_a_body_may_be_too_large_by_what_it_says() -> None:
+    peer = Peer(STREAMS, LIMITS._replace(body_size=10))
+    reply = peer.open(1, post(1, "/", length(11)))
+    peer.read()
+    assert peer.made == []
+    assert is_whole(reply, 413)
+    assert reply.reset == NO_ERROR
+    peer.assert_nothing_is_left()
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_body_may_turn_out_too_large(ended: bool) -> None:
+    peer = Peer(STREAMS, LIMITS._replace(body_size=10))
+    reply = peer.open(1, post(1))
+    peer.send(1, bytes(10))
+    assert not reply.status
+    peer.send(1, bytes(1), ended=ended)
+    peer.read()
+    assert peer.made[0].calls == ["start", "lost"]
+    assert is_whole(reply, 413)
+    assert reply.reset in ([None, NO_ERROR] if ended else [NO_ERROR])
+    peer.assert_nothing_is_left()
+
+
+def test_a_body_that_turns_out_too_large_behind_a_head_is_broken_off() -> None:
+    """Who has the head must not take what came for a response that is complete."""
+    peer = Peer(STREAMS, LIMITS._replace(body_size=10))
+    reply = peer.open(1, post(1))
+    peer.made[0].begin(b"half")
+    peer.send(1, bytes(11))
+    peer.read()
+    assert not reply.ended
+    assert reply.reset not in (None, NO_ERROR)
+
+
+def test_limits_of_heads_are_those_of_http_1(peer: Peer) -> None:
+    large = (b"x-large", bytes(b"a" * 20_000))
+    whole = headers(1, request_fields("GET", "/", large))[9:]
+    reply = peer.open(1, headers(1, [], whole=False), continuation(1, whole[:16_384], whole=False))
+    peer.feed(continuation(1, whole[16_384:]))
+    peer.read()
+    assert is_whole(reply, 431)
+    assert not peer.goaways
+
+
+# Section 8.1: responses before the end of their requests
+
+
+def test_the_rest_of_an_answered_request_is_thrown_away(peer: Peer) -> None:
+    reply = peer.open(1, post(1))
+    peer.send(1, b"abc")
+    peer.made[0].answer(b"early")
+    peer.read()
+    assert reply.end == (True, None)
+    for _ in range(3):
+        peer.send(1, bytes(10_000))
+    peer.send(1, b"", ended=True)
+    assert peer.made[0].body == b"abc"
+    assert peer.made[0].calls == ["start"]
+    assert peer.wire.credited == 30_003
+    assert reply.end == (True, None)
+    peer.assert_nothing_is_left()
+
+
+def test_the_rest_may_end_with_trailers(peer: Peer) -> None:
+    reply = peer.open(1, post(1))
+    peer.made[0].answer(b"early")
+    peer.feed(headers(1, [(b"x-sum", b"1")]))
+    peer.read()
+    assert reply.reset is None
+    peer.assert_nothing_is_left()
+
+
+def test_a_long_rest_is_not_waited_for(peer: Peer) -> None:
+    reply = peer.open(1, post(1))
+    peer.made[0].answer(b"early")
+    for _ in range(4):
+        peer.send(1, bytes(DRAIN_BYTES // 4))
+        peer.read()
+    assert list(peer.engine.streams) == [1]
+    peer.send(1, b"x")
+    peer.read()
+    assert reply.end == (True, NO_ERROR)
+    peer.assert_nothing_is_left()
+
+
+def test_a_long_rest_may_end_with_the_piece_that_is_too_much(peer: Peer) -> None:
+    reply = peer.open(1, post(1))
+    peer.made[0].answer(b"early")
+    for _ in range(4):
+        peer.send(1, bytes(DRAIN_BYTES // 4))
+        peer.read()
+    peer.send(1, b"x", ended=True)
+    peer.read()
+    assert reply.ended
+    assert reply.reset in (None, NO_ERROR)
+    assert not peer.goaways
+    peer.assert_nothing_is_left()
+
+
+@pytest.mark.parametrize("fields", [[(b":path", b"/")], [(b"x-sum", b"1")]])
+def test_a_wrong_end_behind_the_answer_is_no_matter(peer: Peer, fields: list[Field]) -> None:
+    """Both sides are done by it: there is no stream to reset any more."""
+    reply = peer.open(1, post(1, "/", length(3)))
+    peer.made[0].answer(b"early")
+    peer.feed(headers(1, fields))
+    peer.read()
+    assert (reply.body, reply.ended) == (b"early", True)
+    assert not peer.goaways
+    peer.assert_nothing_is_left()
+
+
+def test_a_rest_that_is_known_to_be_long_is_not_waited_for(peer: Peer) -> None:
+    reply = peer.open(1, post(1, "/", length(DRAIN_BYTES + 1)))
+    peer.made[0].answer(b"early")
+    peer.read()
+    assert (reply.body, reply.ended, reply.reset) == (b"early", True, NO_ERROR)
+    peer.assert_nothing_is_left()
+
+
+def test_a_rest_that_is_known_to_be_short_is_waited_for(peer: Peer) -> None:
+    reply = peer.open(1, post(1, "/", length(DRAIN_BYTES)))
+    peer.made[0].answer(b"early")
+    peer.read()
+    assert reply.reset is None
+
+
+@pytest.mark.parametrize("seconds", [1.9, 2])
+def test_a_slow_rest_is_not_waited_for(peer: Peer, seconds: float) -> None:
+    reply = peer.open(1, post(1))
+    peer.made[0].answer(b"early")
+    peer.read()
+    assert peer.wait(seconds) == (seconds == 2)
+    peer.read()
+    assert reply.reset == (NO_ERROR if seconds == 2 else None)
+    assert len(peer.engine.streams) == (seconds < 2)
+
+
+def test_what_was_not_read_counts_as_rest(peer: Peer) -> None:
+    reply = peer.open(1, post(1))
+    for _ in range(3):
+        peer.send(1, bytes(16_384))
+    peer.made[0].answer(b"early")
+    peer.read()
+    assert peer.wire.credited == 3 * 16_384
+    peer.send(1, bytes(16_384))
+    peer.read()
+    assert reply.reset is None
+    peer.send(1, b"x")
+    peer.read()
+    assert reply.reset == NO_ERROR
+
+
+def test_a_wrong_length_counts_behind_the_answer_too(peer: Peer) -> None:
+    reply = peer.open(1, post(1, "/", length(3)))
+    peer.made[0].answer(b"early")
+    peer.read()
+    peer.feed(data(1, b"abcd"))
+    peer.read()
+    assert (reply.status, reply.ended, reply.reset) == (200, True, PROTOCOL_ERROR)
+    assert not peer.goaways
+    peer.assert_nothing_is_left()
+
+
+def test_the_end_may_be_there_when_its_response_still_waits(peer: Peer) -> None:
+    reply = peer.open(1, post(1))
+    peer.stop_reading()
+    peer.made[0].answer(b"early")
+    peer.send(1, b"abc", ended=True)
+    peer.read_on()
+    peer.read()
+    assert reply.end == (True, None)
+    peer.assert_nothing_is_left()
+
+
+def test_an_application_may_answer_before_the_body_that_came_with_its_head() -> None:
+    peer = Peer(eager=lambda call: call.answer(b"at once"))
+    reply = peer.open(1, post(1), data(1, b"abc", ended=True))
+    peer.read()
+    assert (reply.body, reply.ended, reply.reset) == (b"at once", True, None)
+    assert peer.wire.credited == 3
+    peer.assert_nothing_is_left()
+
+
+# Expect: 100-continue
+
+
+def test_continue_is_sent_when_the_application_asks_for_the_body(peer: Peer) -> None:
+    reply = peer.open(1, post(1, "/", (b"expect", b"100-continue")))
+    request = peer.made[0].request
+    peer.read()
+    assert (request.expects_continue, reply.interim) == (True, [])
+    peer.made[0].channel.inform(100, [])
+    peer.read()
+    assert (request.expects_continue, reply.interim) == (False, [100])
+
+
+def test_continue_is_not_sent_behind_a_response(peer: Peer) -> None:
+    reply = peer.open(1, post(1, "/", (b"expect", b"100-continue")))
+    peer.made[0].begin(b"no")
+    peer.made[0].channel.inform(100, [])
+    peer.read()
+    assert (reply.status, reply.interim) == (200, [])
+
+
+# Resets by the client
+
+
+def test_a_reset_ends_the_call_s_part(peer: Peer) -> None:
+    reply = peer.open(1, post(1))
+    peer.send(1, b"abc")
+    peer.made[0].begin(b"x")
+    peer.feed(reset(1))
+    assert peer.made[0].calls == ["start", "lost"]
+    assert not peer.made[0].go_on(b"y")
+    peer.read()
+    assert (reply.body, reply.reset) == (b"x", None)
+    assert peer.wire.credited == 3
+    peer.assert_nothing_is_left()
+
+
+@pytest.mark.parametrize("frames", [get(1), post(1), post(1) + data(1, b"abc")])
+def test_requests_that_are_reset_at_once_call_nobody(peer: Peer, frames: bytes) -> None:
+    peer.open(1, frames, reset(1), get(3))
+    assert [call.calls for call in peer.made] == [["start"]]
+    assert list(peer.engine.streams) == [3]
+
+
+def test_what_waits_of_a_response_goes_with_its_stream() -> None:
+    peer = Peer(STREAMS, LIMITS, (INITIAL_WINDOW, 0))
+    peer.open(1, get(1))
+    peer.made[0].answer(bytes(1000))
+    peer.feed(reset(1))
+    assert peer.made[0].calls == ["start", "lost"]
+    peer.assert_nothing_is_left()

@@ -1,0 +1,186 @@
+"""What one client of HTTP/2 does is not the business of another, nor of its own other streams."""
+
+import contextlib
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.certificates import Authority
+from tests.h2_clients import (
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    HEADERS,
+    PING,
+    RST_STREAM,
+    SETTINGS,
+    H2Client,
+    frame,
+)
+from tests.h2_places import MATRIX, Place, processed
+from tests.processes import DEADLINE, Process
+
+APP = "tests.h2_served:app"
+MIB = 1 << 20
+ENHANCE_YOUR_CALM = 11
+CANCEL = b"\0\0\0\x08"
+# GET /count with literals that nobody has to remember.
+REQUEST = b"\x82\x87\x04\x06/count\x01\x04test"
+
+
+@pytest.fixture(params=MATRIX)
+def served(request: pytest.FixtureRequest, authority: Authority) -> Iterator[tuple[Process, Place]]:
+    with processed(APP, authority, request.param) as (server, place):
+        yield server, place
+        assert "Traceback" not in server.stderr
+
+
+# Siblings
+
+
+def test_an_upload_that_nobody_reads_delays_no_sibling(served: tuple[Process, Place]) -> None:
+    server, place = served
+    with place.connect() as client:
+        client.read_settings()
+        upload = client.open("/upload", method="POST", ends=False)
+        for _ in range(20):
+            client.upload(upload, bytes(3000), ends=False)
+        server.wait_for("note: uploading")
+        for _ in range(20):
+            started = time.perf_counter()
+            assert bytes(client.get("/hello").body) == b"hello"
+            assert time.perf_counter() - started < 0.2
+        assert client.get("/read").status == 200
+        client.upload(upload, b"")
+        assert bytes(client.answer(upload).body) == b"60000"
+
+
+def test_a_download_that_nobody_takes_delays_no_sibling(served: tuple[Process, Place]) -> None:
+    _, place = served
+    with place.connect() as client:
+        client.connection.increment_flow_control_window(MIB)
+        client.takes = False
+        full = client.open("/gibibyte")
+        while len(client.answers[full].body) < 65_535:
+            client.read()
+        for _ in range(20):
+            started = time.perf_counter()
+            assert bytes(client.get("/hello").body) == b"hello"
+            assert time.perf_counter() - started < 0.2
+
+
+def test_a_large_download_delays_no_small_one(served: tuple[Process, Place]) -> None:
+    _, place = served
+    with place.connect(window=4 * MIB) as client:
+        client.connection.increment_flow_control_window(64 * MIB)
+        large = client.open("/gibibyte")
+        client.read_head(large)
+        for _ in range(20):
+            started = time.perf_counter()
+            assert bytes(client.get("/hello").body) == b"hello"
+            assert time.perf_counter() - started < 0.2
+        assert not client.answers[large].is_over
+
+
+# Floods
+
+
+def request(stream: int, flags: int = END_HEADERS) -> bytes:
+    return frame(HEADERS, flags, stream, REQUEST)
+
+
+def cancelled_requests() -> Iterator[bytes]:
+    for stream in itertools.count(1, 2):
+        yield request(stream) + frame(RST_STREAM, 0, stream, CANCEL)
+
+
+def pings() -> Iterator[bytes]:
+    return itertools.repeat(frame(PING, 0, 0, bytes(8)))
+
+
+def settings() -> Iterator[bytes]:
+    return itertools.repeat(frame(SETTINGS))
+
+
+def empty_data() -> Iterator[bytes]:
+    yield request(1)
+    yield from itertools.repeat(frame(DATA, 0, 1))
+
+
+def heads_without_end() -> Iterator[bytes]:
+    yield request(1, 0)
+    yield from itertools.repeat(frame(CONTINUATION, 0, 1, b"\x00\x01a\x01b" * 10))
+
+
+def requests_of_the_wrong_length() -> Iterator[bytes]:
+    """The server is made to reset them (CVE-2025-8671)."""
+    length = b"\x0f\x0d\x011"  # content-length: 1
+    for stream in itertools.count(1, 2):
+        yield frame(HEADERS, END_HEADERS, stream, REQUEST + length)
+        yield frame(DATA, 0, stream, b"too much")
+
+
+FLOODS: list[Callable[[], Iterator[bytes]]] = [
+    cancelled_requests,
+    pings,
+    settings,
+    empty_data,
+    heads_without_end,
+    requests_of_the_wrong_length,
+]
+
+
+def flood(client: H2Client, pieces: Iterator[bytes]) -> None:
+    """20,000 frames or more, as long as the server takes them."""
+    with client, contextlib.suppress(ConnectionError):
+        client.flush()
+        for _ in range(400):
+            client.sock.sendall(b"".join(itertools.islice(pieces, 50)))
+
+
+@pytest.mark.parametrize("kind", FLOODS, ids=lambda kind: kind.__name__)
+def test_a_flood_is_ended_and_another_connection_does_not_notice(
+    served: tuple[Process, Place], kind: Callable[[], Iterator[bytes]]
+) -> None:
+    server, place = served
+    attackers = 15
+    reasons: list[int] = []
+    done = threading.Event()
+
+    def attack() -> None:
+        for _ in range(attackers):
+            with place.connect() as client:
+                reasons.append(flood(client, kind()))
+        done.set()
+
+    with place.connect() as bystander:
+        bystander.get("/hello")
+        before = server.memory
+        threading.Thread(target=attack, daemon=True).start()
+        latencies = []
+        while not done.is_set():
+            started = time.perf_counter()
+            assert bytes(bystander.get("/hello").body) == b"hello"
+            latencies.append(time.perf_counter() - started)
+            assert sum(latencies) < DEADLINE
+        assert max(latencies) < 0.25
+        assert sorted(latencies)[len(latencies) // 2] < 0.05
+        assert server.memory - before < 4 * MIB
+    assert reasons == [ENHANCE_YOUR_CALM] * attackers
+    # Each was ended before it came to many calls.
+    assert server.stderr.count("note: called") < 100 * attackers
+
+
+def flood(client: H2Client, pieces: Iterator[bytes]) -> int:
+    """Send 20,000 frames, or what the server takes of them; returns the code of its GOAWAY."""
+    client.flush()
+    with contextlib.suppress(ConnectionError):
+        for _ in range(400):
+            client.sock.sendall(b"".join(itertools.islice(pieces, 50)))
+    with contextlib.suppress(ConnectionError):
+        client.read_until_closed()
+    (goaway,) = client.goaways
+    return goaway[1]
