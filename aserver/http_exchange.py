@@ -35,6 +35,8 @@ from .waiting import Waiters, wait, woken
 
 # How long a `send()` to a client that left waits for the application's own listener to act.
 _TELL_SECONDS = 0.05
+# Pieces of a request body up to this size are put together, in bytes.
+_SMALL = 1024
 
 
 class HttpExchange(ABC):
@@ -112,7 +114,11 @@ class HttpExchange(ABC):
         if self.sending is COMPLETE or self.sending is DISCONNECTED:
             self.channel.consumed(len(data))
             return
-        self._body.append(data)
+        body = self._body
+        if body and len(body[-1]) < _SMALL and len(data) < _SMALL:
+            body[-1] += data  # a piece costs more than it holds
+        else:
+            body.append(data)
         if self._readers is not None:
             self._readers = woken(self._readers)
 

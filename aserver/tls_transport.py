@@ -13,10 +13,15 @@ from contextlib import suppress
 from enum import Enum
 from typing import Any, Protocol
 
+from .tls_hello import HelloReader
+
 # What OpenSSL decrypts at once is a record, which has no more (RFC 8446 section 5.1).
-_READ_SIZE = 1 << 14
-# A longer piece is encrypted in parts, so that it is not in memory twice.
-_WRITE_SIZE = 1 << 18
+_RECORD_SIZE = 1 << 14
+# What is given to OpenSSL, and taken, at once: its buffers stay as large as they ever were.
+_PIECE_SIZE = 1 << 15
+# How often OpenSSL may answer by itself, for a new key or a refused handshake. A client gets such
+# answers for nothing.
+_MOST_REPLIES = 100
 # RFC 8446 section 5.1: the type of the first record, whatever the version.
 _HANDSHAKE_RECORD = 22
 
@@ -27,12 +32,13 @@ class State(Enum):
     NEW = "nothing has come"
     HANDSHAKE = "keys are being agreed upon"
     OPEN = "bytes are encrypted and decrypted"
+    HEARD = "the peer has said that nothing more comes of it"
     SHUT = "we have said that nothing more comes of us"
     CLOSED = "nothing is sent or taken any more"
 
 
 # An enum's attribute look-up is a call in Python 3.11.
-NEW, HANDSHAKE, OPEN, SHUT, CLOSED = State
+NEW, HANDSHAKE, OPEN, HEARD, SHUT, CLOSED = State
 
 
 class TlsSource(Protocol):
@@ -72,11 +78,14 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     """One connection's TLS, from the handshake on."""
 
     __slots__ = (
+        "_held",
+        "_hello",
         "_incoming",
         "_loop",
         "_outgoing",
         "_owner",
         "_reading",
+        "_replies",
         "_state",
         "_tls",
         "_tls_source",
@@ -102,7 +111,10 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._outgoing = ssl.MemoryBIO()
         self._tls = source.wrap(self._incoming, self._outgoing)
         self._state = NEW
+        self._hello: HelloReader | None = HelloReader()  # until the handshake is complete
+        self._held = b""  # what has come while nobody wanted it
         self._reading = True
+        self._replies = 0  # of OpenSSL's own
         transport.set_protocol(self)
 
     def __repr__(self) -> str:
@@ -112,8 +124,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._state is OPEN:
-            self._incoming.write(data)
-            self._decrypt()
+            self._take(data)
         elif self._state is HANDSHAKE:
             self._shake_hands(data)
         elif self._state is NEW and data[0] == _HANDSHAKE_RECORD:
@@ -126,6 +137,8 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The peer has closed its sending side, with a word or without (RFC 8446 section 6.1)."""
+        if self._state is HEARD:
+            return True  # the connection knows
         if self._state is NEW or self._state is HANDSHAKE:
             return False
         return self._owner.eof_received()
@@ -145,40 +158,58 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     # The handshake
 
     def _shake_hands(self, data: bytes) -> None:
+        assert self._hello is not None
+        refusal = self._hello.feed(data)
+        if refusal:
+            self._fail(refusal)
+            return
         self._incoming.write(data)
         try:
             self._tls.do_handshake()
             extension = self._tls_source.facts(self._tls)
         except ssl.SSLWantReadError:
             self._flush()
-            return
         except (ssl.SSLError, ValueError) as error:
-            self._state = CLOSED
             self._flush()  # the alert that says why
+            self._state = CLOSED
             self._transport.close()
             self._owner.on_insecure(_explained(error))
-            return
-        self._state = OPEN
-        self._flush()
-        self._owner.on_secured(self._tls.selected_alpn_protocol(), extension)
-        self._decrypt()
+        else:
+            self._hello = None
+            self._state = OPEN
+            self._owner.on_secured(self._tls.selected_alpn_protocol(), extension)
+            self._flush()  # if that has written nothing
+            self._take(b"")
 
     def _flush(self) -> None:
-        if self._outgoing.pending:
+        if self._outgoing.pending and self._state is not CLOSED:
             self._transport.write(self._outgoing.read())
 
     # Bytes of the application
 
+    def _take(self, data: bytes) -> None:
+        """Decrypt what has come, in pieces, as long as anybody wants it."""
+        if len(data) <= _PIECE_SIZE and not self._held:
+            self._incoming.write(data)
+            self._decrypt()
+            return
+        data = self._held + data
+        position = 0
+        while self._reading and self._state is OPEN and position < len(data):
+            self._incoming.write(memoryview(data)[position : position + _PIECE_SIZE])
+            position += _PIECE_SIZE
+            self._decrypt()
+        self._held = data[position:] if self._state is OPEN else b""
+
     def _decrypt(self) -> None:
-        """Hand on what has come, as long as anybody wants it."""
         tls, incoming = self._tls, self._incoming
         while self._reading and self._state is OPEN:
             try:
-                data = tls.read(_READ_SIZE)
+                data = tls.read(_RECORD_SIZE)
             except ssl.SSLWantReadError:
                 break
             except ssl.SSLError as error:
-                self._fail(error)
+                self._fail(_explained(error))
                 return
             if not data:
                 self._end()
@@ -187,36 +218,64 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             if not incoming.pending:
                 break  # OpenSSL reads record by record: it would only say that it wants more
         if self._outgoing.pending:
-            self._flush()  # a new key, or a question about one
+            self._reply()
+
+    def _reply(self) -> None:
+        """OpenSSL has something to say by itself."""
+        self._replies += 1
+        if self._replies > _MOST_REPLIES:
+            self._fail("the client keeps asking for new keys")
+        else:
+            self._flush()
 
     def _end(self) -> None:
-        """The peer has said that nothing more comes of it."""
+        """The peer has said that nothing more comes of it; whatever does is nothing."""
+        self._state = HEARD
         if not self._owner.eof_received():
             self.close()
 
-    def _fail(self, error: ssl.SSLError) -> None:
-        """What has come was changed on its way, or is no TLS."""
+    def _fail(self, reason: str) -> None:
+        """What has come was changed on its way, or is no TLS, or not what anybody needs."""
         self._state = CLOSED
-        self._flush()
-        self._owner.on_insecure(_explained(error))
+        self._owner.on_insecure(reason)
         self._transport.abort()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        if self._state is not OPEN:
-            return
-        if len(data) > _WRITE_SIZE:
-            view = memoryview(data)
-            for start in range(0, len(data), _WRITE_SIZE):
-                self.write(view[start : start + _WRITE_SIZE])
-            return
-        written = self._tls.write(data)
-        while written < len(data):
-            written += self._tls.write(memoryview(data)[written:])
-        self._transport.write(self._outgoing.read())
+        if self._state is OPEN or self._state is HEARD:
+            self._encrypt(data)
+            self._flush()
 
     def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
+        """Small pieces, as a head, go into one record with what follows."""
+        small = b""
         for data in list_of_data:
-            self.write(data)
+            if len(data) < _RECORD_SIZE:
+                small += data
+                continue
+            room = _RECORD_SIZE - len(small) % _RECORD_SIZE
+            self._encrypt(small + data[:room])
+            self._encrypt(memoryview(data)[room:])
+            small = b""
+        self.write(small)
+
+    def _encrypt(self, data: bytes | bytearray | memoryview) -> None:
+        if len(data) <= _PIECE_SIZE:
+            self._seal(data)
+            return
+        view = memoryview(data)
+        for start in range(0, len(data), _PIECE_SIZE):
+            self._seal(view[start : start + _PIECE_SIZE])
+            self._flush()
+
+    def _seal(self, data: bytes | bytearray | memoryview) -> None:
+        if not data or (self._state is not OPEN and self._state is not HEARD):
+            return
+        try:
+            written = self._tls.write(data)
+            while written < len(data):
+                written += self._tls.write(memoryview(data)[written:])
+        except ssl.SSLError as error:  # half a message about keys has come, and nothing can be sent
+            self._fail(_explained(error))
 
     # The rest of a transport
 
@@ -232,8 +291,13 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     def resume_reading(self) -> None:
         self._reading = True
         self._transport.resume_reading()
-        if self._incoming.pending:
-            self._loop.call_soon(self._decrypt)
+        if self._held or self._incoming.pending:
+            self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        if self._state is OPEN:
+            self._decrypt()
+            self._take(b"")
 
     def is_closing(self) -> bool:
         return self._transport.is_closing()
@@ -259,7 +323,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     def _say_goodbye(self) -> None:
         """RFC 8446 section 6.1: the peer shall know that nothing was cut off."""
-        if self._state is not OPEN:
+        if self._state is not OPEN and self._state is not HEARD:
             return
         self._state = SHUT
         with suppress(ssl.SSLError):  # it wants the peer's answer, for which we do not wait

@@ -158,13 +158,9 @@ class H2Client:
         """Take what comes next."""
         data = self.sock.recv(1 << 18)
         self.is_closed = not data
-        self._held += data
-        while len(self._held) >= _HEAD:
-            size = _HEAD + int.from_bytes(self._held[:3], "big")
-            if len(self._held) < size:
-                break
-            whole, self._held = self._held[:size], self._held[size:]
-            self._take(whole)
+        whole, self._held = frames_of(self._held + data)
+        for each in whole:
+            self._take(each)
         self.flush()
 
     def _take(self, whole: bytes) -> None:
@@ -265,6 +261,19 @@ def frame(kind: int, flags: int = 0, stream: int = 0, payload: bytes = b"") -> b
         stream.to_bytes(4, "big"),
         payload,
     )
+
+
+def frames_of(data: bytes) -> tuple[list[bytes], bytes]:
+    """Cut frames; returns those that are whole, and the rest."""
+    whole = []
+    at = 0
+    while len(data) - at >= _HEAD:
+        end = at + _HEAD + int.from_bytes(data[at : at + 3], "big")
+        if end > len(data):
+            break
+        whole.append(data[at:end])
+        at = end
+    return whole, data[at:]
 
 
 def _text(fields: object) -> Fields:

@@ -297,10 +297,13 @@ def test_the_chain_is_whole(server: serve, authority: Authority) -> None:
 def test_new_keys(in_each_loop: serve, authority: Authority) -> None:
     """RFC 8446 section 4.6.3: OpenSSL's client takes new ones (k), and asks for some (K)."""
     request = get("/").decode()
-    with s_client_open(in_each_loop.port, "-CAfile", authority.file, "-tls1_3") as client:
+    trusting = ("-CAfile", authority.file)
+    with s_client_open(in_each_loop.port, *trusting, "-tls1_3", "-msg") as client:
         for command in "kKK":
-            client.say(command + "\n", "KEYUPDATE\n")
-            client.say(request, "hello")
+            client.say(command + "\n", ">>> TLS 1.3, Handshake [length 0005], KeyUpdate")
+            heard = client.say(request, "hello")
+            # OpenSSL does what it is asked for with the next bytes that it sends.
+            assert ("<<< TLS 1.3, Handshake [length 0005], KeyUpdate" in heard) == (command == "K")
         client.say("Q\n", "DONE\n")
 
 

@@ -5,7 +5,7 @@ import gc
 import logging
 import ssl
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -29,6 +29,13 @@ RECORD = 1 << 14
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_exchange, "_TELL_SECONDS", 0)
+
+
+@pytest.fixture(autouse=True)
+def no_errors_in_callbacks(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """The event loop logs them, and goes on."""
+    yield
+    assert [each for each in caplog.get_records("call") if each.name == "asyncio"] == []
 
 
 @pytest.fixture(scope="module")
@@ -68,10 +75,12 @@ async def call(stage: Stage, client: TlsClient, data: bytes = GET) -> Call:
 # Exchanges
 
 
-async def test_phases(connect: Connect) -> None:
-    stage = Stage()
+@pytest.mark.parametrize("http2", [False, True])
+async def test_phases(connect: Connect, http2: bool) -> None:
+    stage = Stage(http2=http2)
     client = connect(stage)
     assert client.phase == "HANDSHAKE"
+    assert "<Opening" in repr(client.connection)  # whatever it is going to be
     client.feed(client.hello())
     assert client.phase == "HANDSHAKE"
     client.pull()

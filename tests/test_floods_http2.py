@@ -13,19 +13,20 @@ from tests.h2_clients import (
     CONTINUATION,
     DATA,
     END_HEADERS,
+    GOAWAY,
     HEADERS,
     PING,
     RST_STREAM,
     SETTINGS,
-    H2Client,
     frame,
+    frames_of,
 )
 from tests.h2_places import MATRIX, Place, processed
 from tests.processes import DEADLINE, Process
 
 APP = "tests.h2_served:app"
 MIB = 1 << 20
-ENHANCE_YOUR_CALM = 11
+PROTOCOL_ERROR, ENHANCE_YOUR_CALM = 1, 11
 CANCEL = b"\0\0\0\x08"
 # GET /count with literals that nobody has to remember.
 REQUEST = b"\x82\x87\x04\x06/count\x01\x04test"
@@ -123,38 +124,31 @@ def requests_of_the_wrong_length() -> Iterator[bytes]:
         yield frame(DATA, 0, stream, b"too much")
 
 
-FLOODS: list[Callable[[], Iterator[bytes]]] = [
-    cancelled_requests,
-    pings,
-    settings,
-    empty_data,
-    heads_without_end,
-    requests_of_the_wrong_length,
+# Most are too much of what is allowed; of a head, there is a most that is allowed.
+FLOODS: list[tuple[Callable[[], Iterator[bytes]], int]] = [
+    (cancelled_requests, ENHANCE_YOUR_CALM),
+    (pings, ENHANCE_YOUR_CALM),
+    (settings, ENHANCE_YOUR_CALM),
+    (empty_data, ENHANCE_YOUR_CALM),
+    (heads_without_end, PROTOCOL_ERROR),
+    (requests_of_the_wrong_length, ENHANCE_YOUR_CALM),
 ]
 
 
-def flood(client: H2Client, pieces: Iterator[bytes]) -> None:
-    """20,000 frames or more, as long as the server takes them."""
-    with client, contextlib.suppress(ConnectionError):
-        client.flush()
-        for _ in range(400):
-            client.sock.sendall(b"".join(itertools.islice(pieces, 50)))
-
-
-@pytest.mark.parametrize("kind", FLOODS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(("kind", "code"), FLOODS)
 def test_a_flood_is_ended_and_another_connection_does_not_notice(
-    served: tuple[Process, Place], kind: Callable[[], Iterator[bytes]]
+    served: tuple[Process, Place], kind: Callable[[], Iterator[bytes]], code: int
 ) -> None:
     server, place = served
-    attackers = 15
+    attackers = 8
     reasons: list[int] = []
     done = threading.Event()
 
     def attack() -> None:
-        for _ in range(attackers):
-            with place.connect() as client:
-                reasons.append(flood(client, kind()))
-        done.set()
+        try:
+            reasons.extend(flood(place, kind()) for _ in range(attackers))
+        finally:
+            done.set()
 
     with place.connect() as bystander:
         bystander.get("/hello")
@@ -166,21 +160,23 @@ def test_a_flood_is_ended_and_another_connection_does_not_notice(
             assert bytes(bystander.get("/hello").body) == b"hello"
             latencies.append(time.perf_counter() - started)
             assert sum(latencies) < DEADLINE
-        assert max(latencies) < 0.25
-        assert sorted(latencies)[len(latencies) // 2] < 0.05
+        assert max(latencies) < 0.5
+        assert sorted(latencies)[len(latencies) // 2] < 0.1
         assert server.memory - before < 4 * MIB
-    assert reasons == [ENHANCE_YOUR_CALM] * attackers
+    assert reasons == [code] * attackers
     # Each was ended before it came to many calls.
     assert server.stderr.count("note: called") < 100 * attackers
 
 
-def flood(client: H2Client, pieces: Iterator[bytes]) -> int:
+def flood(place: Place, pieces: Iterator[bytes]) -> int:
     """Send 20,000 frames, or what the server takes of them; returns the code of its GOAWAY."""
-    client.flush()
-    with contextlib.suppress(ConnectionError):
-        for _ in range(400):
-            client.sock.sendall(b"".join(itertools.islice(pieces, 50)))
-    with contextlib.suppress(ConnectionError):
-        client.read_until_closed()
-    (goaway,) = client.goaways
-    return goaway[1]
+    with place.connect() as client:
+        with contextlib.suppress(ConnectionError):
+            for _ in range(400):
+                client.sock.sendall(b"".join(itertools.islice(pieces, 50)))
+        received = b""
+        with contextlib.suppress(ConnectionError):
+            while piece := client.sock.recv(MIB):
+                received += piece
+    (goaway,) = [each for each in frames_of(received)[0] if each[3] == GOAWAY]
+    return int.from_bytes(goaway[13:17], "big")

@@ -21,7 +21,7 @@ MOST = 2**31 - 1 - 65_535
 def served(request: pytest.FixtureRequest, authority: Authority) -> Iterator[tuple[Process, Place]]:
     """A server that is warm: every kind of request was there once."""
     with processed(APP, authority, request.param) as (server, place):
-        for _ in range(3):
+        for _ in range(2):
             with place.connect() as client:
                 stream = client.open("/swallow", method="POST", ends=False)
                 client.upload(stream, bytes(MIB))

@@ -9,7 +9,7 @@ import re
 import ssl
 import tracemalloc
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -92,6 +92,13 @@ class Owner(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.calls.append("resume")
+
+
+@pytest.fixture(autouse=True)
+def no_errors_in_callbacks(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """The event loop logs them, and goes on."""
+    yield
+    assert [each for each in caplog.get_records("call") if each.name == "asyncio"] == []
 
 
 @pytest.fixture(scope="module")
@@ -470,6 +477,8 @@ async def test_a_record_that_was_changed_on_its_way(scene: New) -> None:
         assert made.owner.pieces == [b"good"]
         assert made.calls == ["insecure: decryption failed or bad record mac"]
         assert made.line.aborted
+        with pytest.raises(ssl.SSLError, match="ALERT_BAD_RECORD_MAC"):
+            made.peer.received()
         made.tls.data_received(good)
         made.tls.write(b"secret")
         await rounds(1)
@@ -580,6 +589,18 @@ async def test_what_waited_is_forgotten_when_we_close(scene: New, how: str) -> N
     await rounds(3)
     assert made.owner.pieces == []
     assert made.calls == ([] if how == "write_eof" else ["lost"])
+
+
+async def test_what_waited_is_forgotten_when_the_connection_is_lost(scene: New) -> None:
+    made = scene().opened()
+    made.tls.pause_reading()
+    made.peer.tls.write(b"text")
+    made.tls.data_received(made.peer.outgoing.read())
+    made.line.abort()
+    made.tls.resume_reading()
+    await rounds(3)
+    assert made.owner.pieces == []
+    assert made.calls == ["lost"]
 
 
 @pytest.mark.parametrize("how", ["close", "abort", "write_eof"])

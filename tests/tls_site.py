@@ -210,8 +210,11 @@ class Talk:
     def __init__(self, process: "subprocess.Popen[bytes]") -> None:
         self._process = process
 
-    def say(self, text: str, answer: str) -> None:
-        """Say it, and wait for the answer. It is a read of its own for the program."""
+    def say(self, text: str, answer: str) -> str:
+        """Say it, and wait for the answer; returns all that was heard.
+
+        It is a read of its own for the program.
+        """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(text.encode())
@@ -221,6 +224,7 @@ class Talk:
             piece = os.read(self._process.stdout.fileno(), 65536)
             assert piece, heard.decode("latin-1")
             heard += piece
+        return heard.decode("latin-1")
 
 
 @contextmanager

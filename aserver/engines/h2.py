@@ -10,7 +10,7 @@ from collections.abc import Callable
 from enum import Enum
 
 from ..limits import RequestLimits, StreamLimits
-from ..seams import Defaults, Sink
+from ..seams import Defaults, Receiver, Sink
 from ..types import ProtocolError
 from .h2_budgets import Budgets
 from .h2_frames import ErrorCode, H2Error, goaway, ping
@@ -26,6 +26,7 @@ NewWire = Callable[[WireSettings], Wire]
 _WRITE_SIZE = 65_536
 # What a header costs in SETTINGS_MAX_HEADER_LIST_SIZE besides its bytes (section 6.5.2).
 _FIELD_OVERHEAD = 32
+_DEFAULT_WINDOW = 65_535  # section 6.5.2
 _MOST_WINDOW = 2**31 - 1
 # Its answer tells that the peer knows of our GOAWAY (section 6.8).
 _DRAIN_PING = b"aserver."
@@ -46,7 +47,7 @@ class Waiting(Enum):
 
     NOTHING = "it has some"
     REQUEST = "the next request"
-    REST = "the rest of a frame, or of a request's head"
+    REST = "the rest of a request's head"
 
 
 # An enum's attribute look-up is a call in Python 3.11.
@@ -60,20 +61,27 @@ class H2:
     Attributes:
         streams: Those that are open, by number.
         queue: Those of them that have something to send.
+        sent: How many bytes of bodies were sent.
+        most_header_size: Of a request's header section, in bytes.
+        is_stopping: Whether the server is.
     """
 
     __slots__ = (
         "_feeding",
         "_filled",
         "_flushing",
+        "_pumping",
         "_reader",
         "_state",
         "_waiting",
         "budgets",
         "fields",
+        "is_stopping",
         "limits",
+        "most_header_size",
         "queue",
         "request_limits",
+        "sent",
         "sink",
         "streams",
         "wire",
@@ -93,6 +101,7 @@ class H2:
         self.sink = sink
         self.limits = limits
         self.request_limits = request_limits
+        self.most_header_size = _header_list(request_limits)
         self.budgets = Budgets(sink)
         self.fields = ResponseFields(defaults)
         self.wire = new_wire(_settings(limits, request_limits))
@@ -100,10 +109,13 @@ class H2:
         self.streams: dict[int, H2Stream] = {}
         self._reader = StreamReader(self)
         self._state = OPEN
+        self.is_stopping = False
         self._waiting = NOTHING
         self._feeding = False
         self._flushing = False
+        self._pumping = False
         self._filled = 0  # bytes of bodies that wait in the wire
+        self.sent = 0
         sink.write(self.wire.take())  # section 3.4: our settings
 
     def __repr__(self) -> str:
@@ -113,7 +125,7 @@ class H2:
 
     @property
     def mid_head(self) -> bool:
-        """Whether a frame, or a request head, has come in part."""
+        """Whether a request head has come in part."""
         return self._reader.mid_head
 
     def feed(self, data: bytes) -> None:
@@ -149,13 +161,14 @@ class H2:
     def send(self, stream: H2Stream) -> None:
         """From a stream: it has something to send."""
         self.queue.add(stream)
-        if not self._feeding:
+        if not self._feeding and not self._pumping:
             self._pump()
             self.flush_soon()
 
     def _pump(self) -> None:
         """Let streams send, as long as there is something and the transport takes it."""
         queue, sink = self.queue, self.sink
+        self._pumping = True
         try:
             while queue and not sink.write_paused:
                 stream = queue.first()
@@ -164,13 +177,20 @@ class H2:
                     queue.rotate(stream)
                 else:
                     queue.discard(stream)
-                self._filled += stream.sent - sent
-                if self._filled >= _WRITE_SIZE:
-                    self._flush()
+                self._count(stream.sent - sent)
                 if not sink.write_paused:
                     stream.resume()
         except H2Error as error:
             sink.on_refused(self, error)
+        finally:
+            self._pumping = False
+
+    def _count(self, size: int) -> None:
+        """So much of a body was sent."""
+        self.sent += size
+        self._filled += size
+        if self._filled >= _WRITE_SIZE:
+            self._flush()
 
     def flush_soon(self) -> None:
         """Write what the wire has when everybody who is at work has had his turn."""
@@ -203,12 +223,12 @@ class H2:
 
     # The end of streams, and of the connection
 
-    def forget(self, stream: H2Stream) -> None:
-        """From a stream: it is over."""
+    def forget(self, stream: H2Stream, cut_off: Receiver | None) -> None:
+        """From a stream: it is over; with a call of the application that was cut off by that."""
         self.queue.discard(stream)
         self.streams.pop(stream.number, None)
-        if stream.cycle is not None:
-            self._reader.on_over(stream.cycle)
+        if cut_off is not None:
+            self._reader.on_cut_off(cut_off)
 
     def _rest(self) -> None:
         """There are no streams: be idle, or wait for the rest of a head, or close."""
@@ -235,21 +255,21 @@ class H2:
         """Whether the peer knows that no more streams are served."""
         return self._state is LEAVING
 
-    @property
-    def is_draining(self) -> bool:
-        """Whether the connection is to come to an end."""
-        return self._state is DRAINING or self._state is LEAVING
-
     def drain(self) -> None:
         """Open no more streams, finish those that there are, then close (section 6.8)."""
-        if self._state is not OPEN and self._state is not SPENT:
-            return
-        self._state = DRAINING
-        self._write(goaway(None, ErrorCode.NO_ERROR) + ping(_DRAIN_PING))
+        self.is_stopping = True
         for stream in list(self.streams.values()):
             stream.drain()
         if self._waiting is REQUEST and not self.sink.has_unread():
-            self.leave()
+            self.leave()  # nothing is on its way
+        else:
+            self._announce_end()
+
+    def _announce_end(self) -> None:
+        """Say that no more streams are wanted: the first of two times, for what is on its way."""
+        if self._state is OPEN or self._state is SPENT:
+            self._state = DRAINING
+            self._write(goaway(None, ErrorCode.NO_ERROR) + ping(_DRAIN_PING))
 
     def retire(self) -> None:
         """From the reader: one connection should have no more requests.
@@ -260,7 +280,7 @@ class H2:
         if self._state is OPEN:
             self._state = SPENT
         elif self._reader.requests >= self.limits.requests + self.limits.streams:
-            self.drain()
+            self._announce_end()
 
     def on_pong(self, payload: bytes) -> None:
         """From the reader: a PING of ours is answered."""
@@ -301,13 +321,21 @@ class H2:
             stream.lost()
 
 
+def _header_list(limits: RequestLimits) -> int:
+    """Section 6.5.2: all fields of a request, with what each of them costs besides its bytes."""
+    overhead = _FIELD_OVERHEAD * limits.header_count + limits.request_line
+    return int(min(limits.headers_size + overhead, _MOST_WINDOW))
+
+
 def _settings(limits: StreamLimits, request_limits: RequestLimits) -> WireSettings:
-    overhead = _FIELD_OVERHEAD * request_limits.header_count
+    window = min(max(limits.window, _DEFAULT_WINDOW), _MOST_WINDOW)
     return WireSettings(
         max_streams=limits.streams,
-        stream_window=min(limits.window, _MOST_WINDOW),
-        # Streams whose application does not read must not be in the way of the others.
-        connection_window=min(limits.window * limits.streams, _MOST_WINDOW),
-        header_list=int(min(request_limits.headers_size + overhead, _MOST_WINDOW)),
+        # Before the peer has read our settings, it takes the default for true.
+        stream_window=window,
+        # Streams whose application does not read must not be in the way of the others. Twice that,
+        # because what has been read is told the peer when it is as much as half.
+        connection_window=min(2 * window * limits.streams, _MOST_WINDOW),
+        header_list=_header_list(request_limits),
         has_websockets=limits.has_websockets,
     )

@@ -22,9 +22,12 @@ PRIORITY_UPDATE = 16
 END_STREAM = ACK = 1
 END_HEADERS = 4
 PADDED = 8
+PRIORITISED = 32
 
 _HEADER_SIZE = 9
+_KIND_OFFSET = 3
 _HIGHEST_STREAM = 2**31 - 1
+_MOST_TABLE_UPDATES = 2
 
 
 class ErrorCode(IntEnum):
@@ -71,6 +74,11 @@ class Frame(NamedTuple):
         return len(self.data) - _HEADER_SIZE
 
     @property
+    def is_zero(self) -> bool:
+        """Of a WINDOW_UPDATE frame: whether it allows nothing, which it must (section 6.9)."""
+        return self.size == 4 and not int.from_bytes(self.payload, "big") & _HIGHEST_STREAM
+
+    @property
     def payload(self) -> bytes:
         """What is behind its header."""
         return self.data[_HEADER_SIZE:]
@@ -99,9 +107,12 @@ class FrameReader:
         self._is_first = True  # whether no frame has come
 
     @property
-    def is_between(self) -> bool:
-        """Whether no frame has come in part."""
-        return not self._held and not self._preface
+    def mid_head(self) -> bool:
+        """Whether a frame with a request head has come in part, or the preface."""
+        held = self._held
+        if len(held) > _KIND_OFFSET:
+            return held[_KIND_OFFSET] == HEADERS or held[_KIND_OFFSET] == CONTINUATION
+        return 0 < len(self._preface) < len(PREFACE)
 
     def feed(self, data: bytes) -> Iterator[Frame]:
         """Cut off what is whole.
@@ -155,6 +166,41 @@ class FrameReader:
 
 def _size_at(data: bytes | bytearray, position: int) -> int:
     return int.from_bytes(data[position : position + 3], "big")
+
+
+class TableUpdates:
+    """How often a header section changes its table before it begins: twice at most (RFC 7541 4.2).
+
+    Each time costs its receiver much more than its sender, who needs a byte for it.
+    """
+
+    __slots__ = ("_count", "_is_over")
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._is_over = False
+
+    def check(self, frame: Frame) -> None:
+        """Look at the next part of the section.
+
+        Raises:
+            H2Error: It changes its table more often.
+        """
+        data, position = frame.data, _HEADER_SIZE
+        if frame.kind == HEADERS:
+            self._count, self._is_over = 0, False
+            position += bool(frame.flags & PADDED) + 5 * bool(frame.flags & PRIORITISED)
+        while not self._is_over and position < len(data):
+            self._is_over = data[position] & 0xE0 != 0x20
+            self._count += not self._is_over
+            if self._count > _MOST_TABLE_UPDATES:
+                reason = "a header section that changes its table over and over"
+                raise H2Error(ErrorCode.COMPRESSION_ERROR, reason)
+            if data[position] & 0x1F == 0x1F:
+                position += 1
+                while position < len(data) and data[position] & 0x80:
+                    position += 1
+            position += 1
 
 
 def goaway(last_stream: int | None, code: int) -> bytes:

@@ -43,6 +43,8 @@ _STATUSES = {status: b"%d" % status for status in range(100, 1000)}
 # Names that decide nothing and need no second look. Bounded: they come from outside.
 _plain_names: set[bytes] = set()
 _MAX_NAMES = 1024
+# How many fields there may be to one that is allowed, if most of them are crumbs of a cookie.
+_CRUMBS = 4
 _MAX_NAME_SIZE = 64
 
 
@@ -98,13 +100,24 @@ def check_trailers(fields: Sequence[Field], limits: RequestLimits) -> None:
 
 
 def _check_sizes(fields: Sequence[Field], limits: RequestLimits) -> None:
-    if len(fields) > limits.header_count + len(_PSEUDO):
-        raise too_many(limits)
+    if len(fields) > limits.header_count:
+        _check_count(fields, limits)
     sizes = [len(name) + len(value) for name, value in fields if name != b":path"]
     if sum(sizes) > limits.headers_size:
         raise too_large(limits)
     if sizes and max(sizes) > limits.header_size:
         raise too_long(limits)
+
+
+def _check_count(fields: Sequence[Field], limits: RequestLimits) -> None:
+    """Cookies in crumbs (section 8.2.3) are one header, though not any number of them."""
+    # Host is one of them, by whichever name.
+    count = sum(
+        name != b"cookie" and (name[:1] != b":" or name == b":authority") for name, _ in fields
+    )
+    has_cookie = any(name == b"cookie" for name, _ in fields)
+    if count + has_cookie > limits.header_count or len(fields) > _CRUMBS * limits.header_count:
+        raise too_many(limits)
 
 
 def _pseudo_fields(fields: Sequence[Field]) -> dict[bytes, bytes]:

@@ -5,9 +5,10 @@ mistake in one request, and leave some mistakes alone. `aserver.engines.h2_heads
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from h2.config import H2Configuration
-from h2.connection import H2Connection
+from h2.connection import AllowedStreamIDs, H2Connection
 from h2.events import (
     DataReceived,
     Event,
@@ -19,10 +20,12 @@ from h2.events import (
     WindowUpdated,
 )
 from h2.exceptions import ProtocolError as LibraryError
+from h2.exceptions import StreamClosedError
 from h2.settings import SettingCodes, Settings
+from h2.stream import H2Stream
 
 from ..types import Headers
-from .h2_frames import PREFACE, Frame, H2Error
+from .h2_frames import ACK, PREFACE, SETTINGS, Frame, H2Error
 from .h2_wire import WireReceiver, WireSettings
 
 # RFC 9218 section 2.1: the old tree of priorities is not read here.
@@ -32,14 +35,37 @@ _UNLIMITED = 2**31 - 1
 
 # However much the peer would remember for us. Of its table, we would have to keep a copy.
 _MAX_TABLE_SIZE = 4096
+_HEADER_TABLE_SIZE = b"\0\1"
+_KNOWN_SETTINGS = {1, 2, 3, 4, 5, 6, 8}
+_SETTING_SIZE = 6
+_MOST_WORDS = 200
 # Larger frames cost less of a large body, but other streams have to wait for each.
 _MAX_DATA_SIZE = 65_536
+
+
+class _Connection(H2Connection):
+    """The library's, with less memory: of each stream that is closed, it remembers how.
+
+    And without its opinion on content-length, for which it would end the connection; who takes the
+    frames compares lengths, and ends the stream (RFC 9113 section 8.1.1).
+    """
+
+    MAX_CLOSED_STREAMS = 1000
+
+    def _begin_new_stream(self, stream_id: int, allowed_ids: AllowedStreamIDs) -> H2Stream:
+        stream = super()._begin_new_stream(stream_id, allowed_ids)
+        stream._initialize_content_length = _nothing  # type: ignore[method-assign]
+        return stream
+
+
+def _nothing(headers: object) -> None:
+    """No length is expected."""
 
 
 class H2Library:
     """The frames of one connection."""
 
-    __slots__ = ("_connection", "_is_closed")
+    __slots__ = ("_connection", "_is_closed", "_table_size")
 
     def __init__(self, settings: WireSettings) -> None:
         config = H2Configuration(
@@ -50,8 +76,9 @@ class H2Library:
             validate_outbound_headers=False,
             normalize_outbound_headers=False,
         )
-        self._connection = connection = H2Connection(config)
+        self._connection = connection = _Connection(config)
         self._is_closed = False
+        self._table_size = _MAX_TABLE_SIZE  # as the peer has said last
         connection.local_settings = Settings(client=False, initial_values=_told(settings))
         connection.initiate_connection()
         # Too many streams are a mistake of the last one only, or of nobody as long as the peer has
@@ -68,8 +95,9 @@ class H2Library:
 
     def feed(self, frame: Frame, receiver: WireReceiver) -> None:
         """Take a frame."""
+        data = self._amended(frame) if frame.kind == SETTINGS else frame.data
         try:
-            events = self._connection.receive_data(frame.data)
+            events = self._connection.receive_data(data)
         except LibraryError as error:
             self._is_closed = True  # the library has said so to the peer
             raise H2Error(error.error_code, _first_line(error)) from None
@@ -77,13 +105,28 @@ class H2Library:
             take = _TAKERS.get(type(event))
             if take is not None:
                 take(event, receiver)
-        if events and type(events[0]) is RemoteSettingsChanged:
-            self._bound_table()
 
-    def _bound_table(self) -> None:
-        encoder = self._connection.encoder
-        if encoder.header_table_size > _MAX_TABLE_SIZE:
-            encoder.header_table_size = _MAX_TABLE_SIZE
+    def _amended(self, frame: Frame) -> bytes:
+        """A SETTINGS frame without what the library would keep for ever, or do too much for.
+
+        Of settings that nobody knows it remembers each (section 6.5.2: ignore them). And it makes
+        its table as large as the peer says, and says so, however often it was told.
+        """
+        payload, kept = frame.payload, b""
+        if len(payload) % _SETTING_SIZE or frame.flags & ACK:
+            return frame.data
+        for start in range(0, len(payload), _SETTING_SIZE):
+            setting = payload[start : start + _SETTING_SIZE]
+            code, value = setting[:2], setting[2:]
+            if code == _HEADER_TABLE_SIZE:
+                size = min(int.from_bytes(value, "big"), _MAX_TABLE_SIZE)
+                if size == self._table_size:
+                    continue
+                self._table_size = size
+                setting = code + size.to_bytes(4, "big")
+            if int.from_bytes(code, "big") in _KNOWN_SETTINGS:
+                kept += setting
+        return len(kept).to_bytes(3, "big") + frame.data[3:9] + kept
 
     # To the peer
 
@@ -104,6 +147,10 @@ class H2Library:
         """How many bytes of body the windows allow a stream to send."""
         return self._connection.local_flow_control_window(number)
 
+    def has_window(self, number: int) -> bool:
+        """Whether a stream's own window allows anything."""
+        return self._connection.streams[number].outbound_flow_control_window > 0
+
     def credit(self, number: int, size: int) -> None:
         """So much that a stream had received has been taken."""
         if not self._is_closed:
@@ -111,7 +158,8 @@ class H2Library:
 
     def reset(self, number: int, code: int) -> None:
         """End a stream at once."""
-        self._connection.reset_stream(number, code)
+        with suppress(StreamClosedError):
+            self._connection.reset_stream(number, code)
 
     def close(self, code: int, reason: str) -> None:
         """Say that it is over, and why."""
@@ -135,7 +183,8 @@ def _told(settings: WireSettings) -> dict[SettingCodes, int]:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
+    """What the library says, which may have much of the peer's own words in it."""
+    return (str(error) or type(error).__name__).splitlines()[0][:_MOST_WORDS]
 
 
 def _take_head(event: RequestReceived, receiver: WireReceiver) -> None:

@@ -4,13 +4,13 @@ from collections import deque
 from enum import Enum
 
 from ..types import Headers
-from .h2_budgets import CRUMBS, UPDATES, Budgets
+from .h2_budgets import CONTROLS, CRUMBS, UPDATES, Budgets
 from .h2_wire import Wire
 
 # A smaller piece, with more waiting, is one that the peer's window has made small.
 _CRUMB_SIZE = 256
 # What a piece of data may cost its receiver in WINDOW_UPDATE frames: one of the stream, one of the
-# connection.
+# connection. Besides, those of gRPC send a PING with each to measure the way.
 _UPDATES_PER_PIECE = 2
 
 
@@ -111,6 +111,7 @@ class Outbox:
             self._budgets.spend(CRUMBS)
         else:
             self._budgets.give(UPDATES, _UPDATES_PER_PIECE)
+            self._budgets.give(CONTROLS, 1)
         ends = size == self.waiting and self.state is ENDING and self._trailers is None
         wire.data(number, self._cut(size), ends=ends)
         if ends:

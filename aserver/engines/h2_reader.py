@@ -18,20 +18,29 @@ from .h2_frames import (
     GOAWAY,
     HEADERS,
     PRIORITY_UPDATE,
+    RST_STREAM,
+    SETTINGS,
+    WINDOW_UPDATE,
     ErrorCode,
     Frame,
     FrameReader,
     H2Error,
+    TableUpdates,
 )
-from .h2_heads import check_trailers, request_of
+from .h2_heads import request_of
 from .h2_sending import Priority, SendQueue, priority_of
 from .h2_stream import H2Stream, Streams
 
-# As many mistakes as a header section counts that is too large: it took as much time to decode.
-_LARGE_FAULT = 10
+# How many faults a refusal counts for. A malformed request leads to a reset, and one that is too
+# large took as much time to decode as many; others are requests that have their answer.
+_FAULTS = {400: 1, 431: 10}
+# RFC 9218 section 13.1: whose connection has requests of many people must not let them compete.
+_PROXIED = (b"forwarded", b"via", b"x-forwarded-for")
 _HEADER_FRAMES = (HEADERS, CONTINUATION)
 _GOAWAY_SIZE = 8  # at least
+_MOST_SETTINGS_SIZE = 64 * 6
 _STREAM_MASK = 2**31 - 1
+_FEW = 8
 
 
 class Machine(Streams, Protocol):
@@ -40,10 +49,12 @@ class Machine(Streams, Protocol):
     Attributes:
         streams: Those that are open, by number.
         queue: Those of them that have something to send.
+        most_header_size: Of a header section, in bytes.
     """
 
     streams: dict[int, H2Stream]
     queue: SendQueue[H2Stream]
+    most_header_size: int
 
     @property
     def is_closed(self) -> bool:
@@ -77,8 +88,10 @@ class StreamReader:
     __slots__ = (
         "_begun",
         "_frames",
+        "_header_size",
         "_header_stream",
         "_machine",
+        "_table_updates",
         "_unfinished",
         "_wishes",
         "highest",
@@ -89,16 +102,18 @@ class StreamReader:
         self._machine = machine
         self._frames = FrameReader()
         self._header_stream = 0  # whose header section has come in part
+        self._header_size = 0  # bytes of it
+        self._table_updates = TableUpdates()
         self._begun: list[H2Stream] = []  # that came with the present read
-        self._unfinished: list[Receiver] = []  # calls of the application, though their stream is
+        self._unfinished: list[Receiver] = []  # calls of the application that were cut off
         self._wishes: dict[int, Priority] = {}  # for streams that are still to come
         self.highest = 0
         self.requests = 0
 
     @property
     def mid_head(self) -> bool:
-        """Whether a frame, or a request head, has come in part."""
-        return not self._frames.is_between or self._header_stream != 0
+        """Whether a request head has come in part."""
+        return self._frames.mid_head or self._header_stream != 0
 
     def feed(self, data: bytes) -> None:
         """Take bytes from the peer.
@@ -121,28 +136,54 @@ class StreamReader:
         is_late = stream is None and 0 < number <= self.highest
         self._machine.budgets.count(frame, is_late=is_late)
         if frame.kind in _HEADER_FRAMES:
-            self._header_stream = 0 if frame.flags & END_HEADERS else number
-        elif self._header_stream == 0:
-            if frame.kind == DATA and stream is not None and not stream.fits(frame):
-                reason = "the request body has not the length that Content-Length says"
-                self._refuse(stream, ProtocolError(400, reason))
-            elif frame.kind == PRIORITY_UPDATE:
-                self._take_priority(frame)
-            elif frame.kind == GOAWAY and not number and frame.size >= _GOAWAY_SIZE:
-                self._machine.leave()  # the wire would take it for the end of everything
-                return
+            self._count_header(frame)
+        elif self._header_stream == 0 and self._has_settled(frame, stream):
+            return
         self._machine.wire.feed(frame, self)
+
+    def _count_header(self, frame: Frame) -> None:
+        """Not more of a header section than may come of it, so that decoding it takes its time."""
+        if self._header_stream == 0:
+            self._header_size = 0
+        self._table_updates.check(frame)
+        self._header_size += frame.size
+        self._header_stream = 0 if frame.flags & END_HEADERS else frame.stream
+        if self._header_size > self._machine.most_header_size:
+            raise H2Error(ErrorCode.ENHANCE_YOUR_CALM, "a header section that is far too large")
+
+    def _has_settled(self, frame: Frame, stream: H2Stream | None) -> bool:
+        """Do with a frame what the wire would not do right; returns whether that was all."""
+        number, kind = frame.stream, frame.kind
+        if kind == DATA and stream is not None and not stream.fits(frame):
+            reason = "the request body has not the length that Content-Length says"
+            self._refuse(stream, ProtocolError(400, reason))
+        elif kind == WINDOW_UPDATE and stream is not None and frame.is_zero:
+            # Section 6.9: an error of the stream only.
+            self._refuse(stream, ProtocolError(400, "a WINDOW_UPDATE of zero bytes"))
+            return True
+        elif kind == RST_STREAM and number > self.highest:
+            raise H2Error(ErrorCode.PROTOCOL_ERROR, "RST_STREAM of a stream that was never opened")
+        elif kind == SETTINGS and frame.size > _MOST_SETTINGS_SIZE:
+            raise H2Error(ErrorCode.ENHANCE_YOUR_CALM, "far more settings than there are")
+        elif kind == GOAWAY and not number and frame.size >= _GOAWAY_SIZE:
+            self._machine.leave()  # the wire would take it for the end of everything
+            return True
+        elif kind == PRIORITY_UPDATE:
+            self._take_priority(frame)
+        return kind > CONTINUATION  # section 5.5: what is not known is ignored
 
     def _take_priority(self, frame: Frame) -> None:
         """RFC 9218 section 7.1."""
-        if frame.stream or frame.size < 4:
-            raise H2Error(ErrorCode.PROTOCOL_ERROR, "a PRIORITY_UPDATE frame without its stream")
         number = int.from_bytes(frame.payload[:4], "big") & _STREAM_MASK
+        if frame.stream or frame.size < 4 or not number:
+            raise H2Error(ErrorCode.PROTOCOL_ERROR, "a PRIORITY_UPDATE frame without its stream")
         priority = priority_of(frame.payload[4:])
         stream = self._machine.streams.get(number)
         if stream is not None:
             self._machine.queue.prioritise(stream, priority)
-        elif number > self.highest and len(self._wishes) < self._machine.limits.streams:
+        elif number > self.highest and number % 2:
+            if len(self._wishes) >= self._machine.limits.streams:
+                self._wishes.pop(min(self._wishes))  # for one that may have been left out
             self._wishes[number] = priority
 
     def _begin_all(self) -> None:
@@ -153,7 +194,7 @@ class StreamReader:
             try:
                 stream.begin()
             except ProtocolError as error:
-                machine.sink.on_refused(stream, error)
+                self._refuse(stream, error)
 
     # From the wire
 
@@ -191,20 +232,19 @@ class StreamReader:
     def _has_room(self) -> bool:
         """Whether one more stream may be served.
 
-        A call of the application may go on when its stream is over, as long as it is told to by
-        `--application-close-timeout`, or for work of its own. Of these, too, there is an end.
+        A call of the application may go on when its stream was cut off, as long as it is allowed to
+        by `--application-close-timeout`. These are counted, too.
         """
         most = self._machine.limits.streams
         if self._machine.is_leaving or len(self._machine.streams) >= most:
             return False
-        if len(self._unfinished) >= most:
-            self._unfinished = [cycle for cycle in self._unfinished if cycle.is_running]
-        return len(self._unfinished) < most
+        return len(self._unfinished) < most or sum(c.is_running for c in self._unfinished) < most
 
-    def on_over(self, cycle: Receiver) -> None:
-        """From the machine: the stream of a call is over."""
-        if cycle.is_running:
-            self._unfinished.append(cycle)
+    def on_cut_off(self, cycle: Receiver) -> None:
+        """From the machine: the stream of a call is over, before its response was complete."""
+        if len(self._unfinished) >= _FEW:
+            self._unfinished = [each for each in self._unfinished if each.is_running]
+        self._unfinished.append(cycle)
 
     def on_trailers(self, number: int, fields: Headers) -> None:
         """The end of a request, with fields that nobody is told."""
@@ -212,8 +252,7 @@ class StreamReader:
         if stream is None:
             return
         try:
-            check_trailers(fields, self._machine.request_limits)
-            stream.take_end()
+            stream.take_trailers(fields)
         except ProtocolError as error:
             self._refuse(stream, error)
 
@@ -229,7 +268,7 @@ class StreamReader:
             self._refuse(stream, error)
 
     def _refuse(self, stream: H2Stream, error: ProtocolError) -> None:
-        self._machine.budgets.spend(FAULTS, _LARGE_FAULT if error.status == 431 else 1)
+        self._machine.budgets.spend(FAULTS, _FAULTS.get(error.status, 0))
         self._machine.sink.on_refused(stream, error)
 
     def on_reset(self, number: int, *, by_peer: bool) -> None:
@@ -259,4 +298,6 @@ class StreamReader:
 
 def _wished(headers: Headers) -> Priority:
     values = [value for name, value in headers if name == b"priority"]
-    return priority_of(b",".join(values)) if values else Priority()
+    if not values or any(name in _PROXIED for name, _ in headers):
+        return Priority()
+    return priority_of(b",".join(values))

@@ -5,11 +5,13 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 
 _URGENCIES = range(8)
 
-# RFC 9218 section 4, in RFC 8941's dictionaries: members are separated by commas, have parameters
-# that nobody has defined, and the last of a name counts.
+# RFC 9218 section 4, in RFC 8941's dictionaries: members are separated by commas, may have
+# parameters that nobody has defined, and strings with commas in them.
 _find_members = re.compile(
-    rb"(?:\A|,)[ \t]*(?:u=(?P<urgency>-?[0-9]+)|i(?P<incremental>=\?[01])?)(?=[ \t]*(?:[,;]|\Z))"
-).finditer
+    rb'(?:\A|,)[ \t]*+([a-z*][a-z0-9_.*-]*+)((?:[^",]|"(?:[^"\\]|\\.)*+"?)*+)', re.DOTALL
+).findall
+_is_integer = re.compile(rb"=(-?[0-9]{1,15})[ \t]*(?:;.*)?", re.DOTALL).fullmatch
+_is_boolean = re.compile(rb"(?:=\?([01]))?[ \t]*(?:;.*)?", re.DOTALL).fullmatch
 
 
 class Priority(NamedTuple):
@@ -25,14 +27,11 @@ class Priority(NamedTuple):
 
 def priority_of(value: bytes) -> Priority:
     """The wish in a `priority` field, or in a PRIORITY_UPDATE frame."""
-    urgency, incremental = 3, False
-    for member in _find_members(value):
-        digits = member["urgency"]
-        if digits is None:
-            incremental = member["incremental"] != b"=?0"
-        elif len(digits) < 3 and int(digits) in _URGENCIES:
-            urgency = int(digits)
-    return Priority(urgency, incremental)
+    members = dict(_find_members(value))  # the last of a name counts
+    number = _is_integer(members.get(b"u", b""))
+    urgency = int(number[1]) if number else 3
+    wish = _is_boolean(members[b"i"]) if b"i" in members else None
+    return Priority(urgency if urgency in _URGENCIES else 3, wish is not None and wish[1] != b"0")
 
 
 class Prioritised(Protocol):
@@ -47,8 +46,8 @@ Sender = TypeVar("Sender", bound=Prioritised)
 class SendQueue(Generic[Sender]):
     """Streams that have something to send, in the order in which they may.
 
-    The more urgent come first. Of equally urgent ones, those that are of use in parts take turns,
-    and the others go one after the other (RFC 9218 section 10).
+    The more urgent come first. Equally urgent ones go one after the other if none of them is of use
+    in parts, and else take turns (RFC 9218 section 10).
     """
 
     __slots__ = ("_levels",)
@@ -81,7 +80,9 @@ class SendQueue(Generic[Sender]):
 
     def rotate(self, stream: Sender) -> None:
         """It has had its turn, and has more."""
-        if stream.priority.incremental:
+        level = self._levels[stream.priority.urgency]
+        # Who wants all at once does not get it before somebody who knows of no such wish.
+        if any(each.priority.incremental for each in level):
             self.discard(stream)
             self.add(stream)
 

@@ -15,7 +15,7 @@ from .fields import refusal, trailer_line
 from .guard import body_too_large
 from .h2_budgets import RESETS, Budgets
 from .h2_frames import ErrorCode, Frame
-from .h2_heads import ResponseFields, interim_fields
+from .h2_heads import ResponseFields, check_trailers, interim_fields
 from .h2_outbox import AWAITED, ENDED, Outbox
 from .h2_sending import Priority
 from .h2_tunnel import H2Tunnel
@@ -44,10 +44,11 @@ class Streams(Protocol):
     request_limits: RequestLimits
     budgets: Budgets
     fields: ResponseFields
+    is_stopping: bool
 
     @property
-    def is_draining(self) -> bool:
-        """Whether the connection is to come to an end."""
+    def sent(self) -> int:
+        """How many bytes of bodies were sent, of all streams together."""
 
     def send(self, stream: "H2Stream") -> None:
         """It has something to send."""
@@ -55,8 +56,8 @@ class Streams(Protocol):
     def flush_soon(self) -> None:
         """Something was given to the wire."""
 
-    def forget(self, stream: "H2Stream") -> None:
-        """It is over."""
+    def forget(self, stream: "H2Stream", cut_off: Receiver | None) -> None:
+        """It is over; with a call of the application that was cut off by that."""
 
 
 class H2Stream:
@@ -121,6 +122,16 @@ class H2Stream:
         return self._outbox.sent
 
     @property
+    def sent_by_all(self) -> int:
+        """How many bytes all streams of the connection have sent."""
+        return self._streams.sent
+
+    @property
+    def has_window(self) -> bool:
+        """Whether its peer allows it to send, as far as this stream is concerned."""
+        return self._streams.wire.has_window(self.number)
+
+    @property
     def is_over(self) -> bool:
         """Whether nothing is sent or received any more."""
         return self._outbox.state is ENDED and self.inbound is RECEIVED
@@ -166,11 +177,11 @@ class H2Stream:
             if self.left is not None:
                 self.left -= len(data)
             if self.inbound is UNWANTED:
-                self._throw_away(len(data))
-            elif self.received > self._streams.request_limits.body_size and not self._tunnel:
+                self._throw_away(len(data), ended=ended)
+                return
+            if self.received > self._streams.request_limits.body_size and not self._tunnel:
                 raise body_too_large(self._streams.request_limits)
-            else:
-                self._deliver(data)
+            self._deliver(data)
         if ended:
             self.take_end()
 
@@ -180,15 +191,25 @@ class H2Stream:
         Raises:
             ProtocolError: It is not, by its content-length.
         """
-        if self.left:
-            raise ProtocolError(400, "the request body is shorter than its Content-Length")
-        if self._outbox.state is ENDED:
+        if self.inbound is UNWANTED:
             self._end()
             return
+        if self.left:
+            raise ProtocolError(400, "the request body is shorter than its Content-Length")
         self.inbound = RECEIVED
         if self._watch is not None:
             self._watch.end_body()
         self._deliver_end()
+
+    def take_trailers(self, fields: Headers) -> None:
+        """The request is complete, with fields that nobody is told.
+
+        Raises:
+            ProtocolError: It is not, or they are malformed.
+        """
+        if self.inbound is RECEIVING:
+            check_trailers(fields, self._streams.request_limits)
+        self.take_end()
 
     def _deliver(self, data: bytes) -> None:
         if self._tunnel is not None:
@@ -287,7 +308,7 @@ class H2Stream:
             tunnel.feed(data)
         if self.inbound is RECEIVED:
             tunnel.feed_eof()
-        elif self._streams.is_draining:
+        elif self._streams.is_stopping:
             tunnel.drain()
 
     # When it is its turn
@@ -324,12 +345,14 @@ class H2Stream:
         self._watching().expect_rest()
         self._throw_away(self._unread)
 
-    def _throw_away(self, size: int) -> None:
+    def _throw_away(self, size: int, *, ended: bool = False) -> None:
         """Nobody wants the rest of the request. A short one may end in peace (section 8.1)."""
         if size:
             self._credit(size)
         self._discarded += size
-        if self._discarded + (self.left or 0) > DRAIN_BYTES:
+        if ended:
+            self._end()
+        elif self._discarded + (self.left or 0) > DRAIN_BYTES:
             self.reset(ErrorCode.NO_ERROR)
 
     def give_up_rest(self) -> None:
@@ -361,7 +384,10 @@ class H2Stream:
         fields, body = refusal(error)
         head = self._streams.fields.of_refusal(error.status, fields)
         wire = self._streams.wire
-        if self.request.method == "HEAD" or wire.room(self.number) < len(body):
+        if wire.room(self.number) < len(body):
+            head = [field for field in head if field[0] != b"content-length"]
+            body = b""
+        if self.request.method == "HEAD":
             body = b""
         wire.head(self.number, head, ends=ends and not body)
         if body:
@@ -380,6 +406,7 @@ class H2Stream:
 
     def _end(self) -> None:
         """Nothing is sent or received any more."""
+        cut_off = None if self._outbox.state is ENDED else self.cycle
         self.inbound = RECEIVED
         self._outbox.clear()
         self._early.clear()
@@ -387,7 +414,7 @@ class H2Stream:
             self._credit(self._unread)
         if self._watch is not None:
             self._watch.stop()
-        self._streams.forget(self)
+        self._streams.forget(self, cut_off)
         self.cycle = self._tunnel = self._watch = None
 
     def drain(self) -> None:

@@ -24,6 +24,14 @@ class Watched(Protocol):
         """Bytes of body that were sent."""
 
     @property
+    def sent_by_all(self) -> int:
+        """How many bytes all streams of the connection have sent."""
+
+    @property
+    def has_window(self) -> bool:
+        """Whether its peer allows it to send, as far as this stream is concerned."""
+
+    @property
     def is_waiting_for_us(self) -> bool:
         """Whether the peer cannot send more of the body now."""
 
@@ -47,6 +55,7 @@ class StreamWatch:
         "_received",
         "_rest_due",
         "_sent",
+        "_sent_by_all",
         "_sink",
         "_stream",
         "_write_due",
@@ -57,7 +66,7 @@ class StreamWatch:
         self._stream = stream
         self._sink = sink
         self._limits = limits
-        self._received = self._sent = 0  # when it was last looked at
+        self._received = self._sent = self._sent_by_all = 0  # when it was last looked at
         self.deadline = self._body_due = self._write_due = self._rest_due = inf
 
     def __repr__(self) -> str:
@@ -84,6 +93,7 @@ class StreamWatch:
         """The peer has to make room for the response, or is being waited for already."""
         if self._write_due == inf:
             self._sent = self._stream.sent
+            self._sent_by_all = self._stream.sent_by_all
             self._write_due = self._sink.now + self._limits.write_seconds
             self._rearm()
 
@@ -122,8 +132,14 @@ class StreamWatch:
         self._sink.on_refused(self._stream, ProtocolError(408, reason))
 
     def _has_taken(self) -> bool:
-        """Whether the peer takes the response; the transport has a deadline of its own."""
-        return self._stream.sent > self._sent or self._sink.write_paused
+        """Whether the peer takes the response, or another one that has its turn before this.
+
+        The transport has a deadline of its own.
+        """
+        stream = self._stream
+        if stream.sent > self._sent or self._sink.write_paused:
+            return True
+        return stream.has_window and stream.sent_by_all > self._sent_by_all
 
     def _has_sent(self) -> bool:
         """Whether the peer has sent what is due of the body, or has to wait for us."""

@@ -60,13 +60,19 @@ class Wire(Protocol):
         """Send a piece of a body, no larger than `room` and `frame_size`."""
 
     def room(self, number: int) -> int:
-        """How many bytes of body the windows allow a stream to send; may be negative."""
+        """How many bytes of body the windows allow an open stream to send; may be negative."""
+
+    def has_window(self, number: int) -> bool:
+        """Whether an open stream's own window allows anything, whatever the connection's does."""
 
     def credit(self, number: int, size: int) -> None:
-        """So much that a stream had received has been taken: the peer may send as much again."""
+        """So much that a stream had received has been taken: the peer may send as much again.
+
+        Of a stream that is over, it counts for the connection only.
+        """
 
     def reset(self, number: int, code: int) -> None:
-        """End a stream at once. Nothing more comes of it."""
+        """End a stream at once. Nothing more comes of it. One that is over stays as it is."""
 
     def close(self, code: int, reason: str) -> None:
         """Say that it is over, and why (GOAWAY), if that was not said."""

@@ -1,32 +1,26 @@
 """How a connection ends: GOAWAY both ways, draining, limits, errors, and the loss of the peer."""
 
-from math import inf
-
 import pytest
 
-from aserver.engines.h2_frames import GOAWAY, PING, PREFACE, RST_STREAM
+from aserver.engines.h2_frames import GOAWAY, PING, PREFACE
 from tests.engines.h2_bytes import (
-    CALM,
     COMPRESSION_ERROR,
     FRAME_SIZE_ERROR,
     NO_ERROR,
     PROTOCOL_ERROR,
     REFUSED_STREAM,
-    connect,
     data,
     frame,
     get,
     goaway,
     headers,
-    length,
     number,
     ping,
     post,
-    request_fields,
     reset,
     settings,
 )
-from tests.engines.h2_peer import STREAMS, Peer
+from tests.engines.h2_peer import Peer
 
 MOST = 2**31 - 1
 
@@ -183,64 +177,6 @@ def test_nothing_is_taken_behind_the_end(peer: Peer) -> None:
     assert sent
     assert not peer.sent
     assert len(peer.made) == 1
-
-
-# The limit of requests
-
-
-def test_a_connection_serves_as_many_requests_as_it_may() -> None:
-    peer = Peer(STREAMS._replace(requests=3))
-    for stream in (1, 3):
-        peer.open(stream, get(stream))
-        peer.made[-1].answer()
-    peer.read()
-    assert not peer.goaways
-    peer.open(5, get(5))
-    peer.read()
-    assert peer.goaways == [(MOST, NO_ERROR)]
-    peer.made[-1].answer()
-    peer.read()
-    assert peer.goaways == [(MOST, NO_ERROR), (5, NO_ERROR)]
-    assert peer.replies[5].ended
-    assert peer.calls[-1] == "linger"
-
-
-def test_requests_that_cross_the_goaway_are_served() -> None:
-    peer = Peer(STREAMS._replace(requests=1))
-    replies = [peer.open(stream, get(stream)) for stream in (1, 3, 5)]
-    answer_ping(peer)
-    refused = peer.open(7, get(7))
-    for call in peer.made:
-        call.answer()
-    peer.read()
-    assert all(reply.ended for reply in replies)
-    assert refused.reset == REFUSED_STREAM
-    assert peer.goaways == [(MOST, NO_ERROR), (5, NO_ERROR)]
-
-
-def test_who_does_not_listen_is_not_served_for_ever() -> None:
-    peer = Peer(STREAMS._replace(requests=10, streams=5))
-    first = peer.open(1, get(1))
-    for stream in range(3, 41, 2):
-        peer.open(stream, get(stream))
-        peer.made[-1].answer()
-    peer.made[0].answer()
-    peer.read()
-    assert len(peer.made) == 15
-    assert first.ended
-    assert peer.replies[39].reset == REFUSED_STREAM
-    assert peer.calls == ["linger"]
-
-
-def test_a_server_that_stops_tells_the_tunnels_of_a_connection_that_ends_already() -> None:
-    peer = Peer(STREAMS._replace(requests=2))
-    peer.open(1, connect(1))
-    peer.made[0].accept()
-    peer.open(3, get(3))
-    peer.read()
-    assert peer.goaways == [(MOST, NO_ERROR)]
-    peer.engine.drain()
-    assert peer.made[0].calls == ["start", "upgraded", "drain"]
 
 
 # The client ends it
@@ -420,94 +356,3 @@ def test_a_connection_has_no_body_of_its_own(peer: Peer) -> None:
     assert peer.engine.body_progress() is None
     peer.engine.hang_up()
     assert peer.made[0].calls == ["start"]
-
-
-# As many streams as there may be (section 5.1.2)
-
-
-def test_streams_above_the_limit_are_refused() -> None:
-    peer = Peer(STREAMS._replace(streams=2))
-    for stream in (1, 3, 5, 7):
-        peer.open(stream, get(stream))
-    peer.read()
-    assert len(peer.made) == 2
-    assert [peer.replies[stream].reset for stream in (1, 3, 5, 7)] == [None, None, 7, 7]
-    peer.made[0].answer()
-    peer.turn()
-    peer.open(9, get(9))
-    assert len(peer.made) == 3
-    assert not peer.goaways
-
-
-def test_the_body_of_a_refused_stream_is_thrown_away() -> None:
-    peer = Peer(STREAMS._replace(streams=1))
-    peer.open(1, get(1))
-    for stream in range(3, 43, 2):
-        peer.feed(post(stream, "/", length(16_384)) + data(stream, bytes(16_384), ended=True))
-    peer.made[0].answer()
-    peer.turn()
-    peer.open(43, post(43))
-    for _ in range(3):
-        peer.feed(data(43, bytes(16_384)))
-    peer.read()
-    assert not peer.goaways
-    assert len(peer.made[1].body) == 3 * 16_384
-
-
-def test_calls_that_go_on_behind_their_streams_count() -> None:
-    peer = Peer(STREAMS._replace(streams=3))
-    for stream in (1, 3, 5):
-        peer.open(stream, get(stream))
-        peer.made[-1].running = True
-        peer.feed(reset(stream))
-    refused = peer.open(7, get(7))
-    peer.read()
-    assert refused.reset == REFUSED_STREAM
-    peer.made[1].running = False
-    served = peer.open(9, get(9))
-    peer.read()
-    assert served.reset is None
-    assert peer.made[-1].started
-    assert not peer.goaways
-
-
-@pytest.mark.parametrize("how", ["abort", "wrong length", "finished"])
-def test_calls_that_go_on_count_whatever_ended_their_streams(how: str) -> None:
-    peer = Peer(STREAMS._replace(streams=3))
-    for stream in (1, 3, 5):
-        peer.open(stream, post(stream, "/", length(1)))
-        call = peer.made[-1]
-        call.running = True
-        if how == "abort":
-            call.channel.abort()
-        elif how == "wrong length":
-            peer.feed(data(stream, b"abc"))
-        else:
-            peer.feed(data(stream, b"a", ended=True))
-            call.answer()
-        peer.turn()
-    refused = peer.open(7, get(7))
-    peer.read()
-    assert refused.reset == REFUSED_STREAM
-
-
-def test_calls_that_are_over_do_not_count() -> None:
-    peer = Peer(STREAMS._replace(streams=2))
-    for stream in range(1, 101, 2):
-        reply = peer.open(stream, get(stream))
-        peer.made[-1].running = True
-        peer.made[-1].answer()
-        peer.made[-1].running = False
-        peer.read()
-        assert reply.ended
-
-
-def test_a_refused_stream_is_no_fault_of_those_that_are_there(peer: Peer) -> None:
-    peer = Peer(STREAMS._replace(streams=1, requests=inf))
-    reply = peer.open(1, get(1))
-    peer.open(3, headers(3, request_fields()))
-    peer.made[0].answer(b"abc")
-    kinds = [(sent.kind, sent.stream) for sent in peer.sent]
-    assert kinds[0] == (RST_STREAM, 3)
-    assert reply.body == b"abc"
-    assert CALM not in [code for _, code in peer.goaways]

@@ -31,7 +31,8 @@ from tests.engines.h2_bytes import (
     settings,
     window_update,
 )
-from tests.engines.h2_peer import STREAMS, Call, Peer
+from tests.engines.h2_calls import Call
+from tests.engines.h2_peer import STREAMS, Peer
 from tests.fakes import LIMITS
 
 FRAMES = 20_000

@@ -1,5 +1,6 @@
 """HTTP/2's frames, cut off the bytes of a connection."""
 
+from contextlib import suppress
 from itertools import pairwise
 
 import pytest
@@ -20,6 +21,7 @@ from aserver.engines.h2_frames import (
     PADDED,
     PING,
     PREFACE,
+    PRIORITISED,
     PRIORITY,
     PRIORITY_UPDATE,
     PUSH_PROMISE,
@@ -30,6 +32,7 @@ from aserver.engines.h2_frames import (
     Frame,
     FrameReader,
     H2Error,
+    check_table_updates,
     goaway,
     ping,
 )
@@ -106,14 +109,23 @@ def test_frames_come_one_by_one() -> None:
         next(frames)
 
 
-@pytest.mark.parametrize("cut", range(len(OPENING + FRAMES[1]) + 1))
-def test_between_frames(cut: int) -> None:
-    """Between the preface and the first frame, too, though that is still awaited."""
+@pytest.mark.parametrize("cut", range(len(PREFACE) + 1))
+def test_a_preface_in_part_counts_as_a_head(cut: int) -> None:
+    """So the time for a head is running."""
     reader = FrameReader()
-    data = OPENING + FRAMES[1]
-    list(reader.feed(data[:cut]))
-    ends = (len(PREFACE), len(OPENING), len(data))
-    assert reader.is_between is (cut in ends)
+    list(reader.feed(PREFACE[:cut]))
+    assert reader.mid_head is (0 < cut < len(PREFACE))
+
+
+@pytest.mark.parametrize("kind", [*range(10), PRIORITY_UPDATE])
+def test_frame_with_a_head_in_part(kind: int) -> None:
+    """As soon as its kind has come, and until it is whole."""
+    data = frame(kind, 0, 1, bytes(8))
+    for cut in range(len(data) + 1):
+        reader = FrameReader()
+        list(reader.feed(OPENING + data[:cut]))
+        is_head = kind in (HEADERS, CONTINUATION) and 4 <= cut < len(data)
+        assert reader.mid_head is is_head
 
 
 def test_large_frame_byte_by_byte() -> None:
@@ -123,7 +135,7 @@ def test_large_frame_byte_by_byte() -> None:
     assert not [each for i in range(len(data) - 1) for each in reader.feed(data[i : i + 1])]
     (whole,) = reader.feed(data[-1:])
     assert whole.data == data
-    assert reader.is_between
+    assert not reader.mid_head
 
 
 # The preface
@@ -228,6 +240,62 @@ def test_body_is_what_the_library_makes_of_it(body: bytes, padding: int) -> None
     assert ours.size == theirs.flow_controlled_length
 
 
+@pytest.mark.parametrize(
+    ("payload", "is_zero"),
+    [
+        (bytes(4), True),
+        (b"\x80\0\0\0", True),  # a reserved bit (section 6.9)
+        (b"\0\0\0\x01", False),
+        (b"\x7f\xff\xff\xff", False),
+        (bytes(3), False),  # the wire refuses these
+        (bytes(5), False),
+        (b"", False),
+    ],
+)
+def test_update_of_nothing(payload: bytes, is_zero: bool) -> None:
+    found = Frame(WINDOW_UPDATE, 0, 1, frame(WINDOW_UPDATE, 0, 1, payload))
+    assert found.is_zero is is_zero
+
+
+# The table of a header section (RFC 7541 section 4.2)
+
+UPDATES = [b"\x20", b"\x3e", b"\x3f\x00", b"\x3f\xe1\x1f", b"\x3f" + b"\x80" * 20 + b"\x01"]
+
+
+def headers(payload: bytes, flags: int = 0) -> Frame:
+    return Frame(HEADERS, flags, 1, frame(HEADERS, flags, 1, payload))
+
+
+@pytest.mark.parametrize("rest", [b"", b"\x82", b"\x40\x01x\x01y", b"\x1f\x20", b"\x80", b"\x7f"])
+@pytest.mark.parametrize(
+    ("flags", "before"),
+    [
+        (0, b""),
+        (PADDED, b"\x00"),
+        (PRIORITISED, b"\0\0\0\x03\x20"),
+        (PADDED | PRIORITISED, b"\x20\x20\x20\x20\x20\x20"),
+    ],
+)
+def test_table_changes_twice_at_most(flags: int, before: bytes, rest: bytes) -> None:
+    for update in UPDATES:
+        for count in range(3):
+            check_table_updates(headers(before + update * count + rest, flags))
+        for count in (3, 1000):
+            with pytest.raises(H2Error) as caught:
+                check_table_updates(headers(before + update * count + rest, flags))
+            assert caught.value.code == ErrorCode.COMPRESSION_ERROR
+
+
+@given(st.binary(max_size=12), st.integers(0, 255))
+def test_any_header_section_begins_somehow(payload: bytes, flags: int) -> None:
+    """Nothing but a refusal may come of it; none of one that has not three updates."""
+    if sum(byte & 0xE0 == 0x20 for byte in payload) < 3:
+        check_table_updates(headers(payload, flags))
+    else:
+        with suppress(H2Error):
+            check_table_updates(headers(payload, flags))
+
+
 # Frames of our own
 
 
@@ -276,4 +344,4 @@ def test_kinds_are_those_of_the_library() -> None:
 def test_errors_are_those_of_a_connection() -> None:
     error = H2Error(ErrorCode.ENHANCE_YOUR_CALM, "too much")
     assert isinstance(error, ProtocolError)
-    assert (error.code, error.reason) == (11, "too much")
+    assert (error.status, error.code, error.reason) == (400, 11, "too much")

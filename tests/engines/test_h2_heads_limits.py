@@ -4,10 +4,11 @@ from math import inf
 
 import pytest
 
+from aserver.engines.h2_frames import END_STREAM, HEADERS
 from aserver.engines.h2_heads import check_trailers
 from aserver.limits import RequestLimits
 from aserver.types import Headers, ProtocolError
-from tests.engines.h2_bytes import headers
+from tests.engines.h2_bytes import block, continuation, frame, headers
 from tests.engines.h2_peer import STREAMS, Peer
 from tests.engines.h2_requests import HOST, head, refusal, request
 from tests.fakes import LIMITS
@@ -23,7 +24,8 @@ def test_path_is_as_long_as_in_a_request_line(method: bytes, size: int) -> None:
     assert request(head(method=method, path=path), limits=limits).target == path
     assert refusal(head(method=method, path=path + b"x"), limits=limits) == (
         414,
-        f"the path makes more than {limits.request_line} bytes (--max-request-line)",
+        f"the path is longer than a request line of {limits.request_line} bytes allows"
+        " (--max-request-line)",
     )
 
 
@@ -81,6 +83,18 @@ def test_header_count(count: int, names: bytes) -> None:
     assert refusal(head(HOST, *fields, authority=None), limits=limits) == expected
 
 
+@pytest.mark.parametrize("count", [2, 10, 100])
+def test_crumbs_of_a_cookie_are_one_header(count: int) -> None:
+    """Section 8.2.3: who cuts it says no more than others; but there is an end of that, too."""
+    limits = UNLIMITED._replace(header_count=count)
+    plain = [(b"x", b"")] * (count - 2)
+    crumbs = [(b"cookie", b"a")] * (4 * count - len(plain) - len(head()))
+    found = request(head(*plain, *crumbs), limits=limits)
+    assert len(found.headers) == count
+    assert refusal(head(*plain, (b"cookie", b"a"), (b"y", b"")), limits=limits)[0] == 431
+    assert refusal(head(*plain, *crumbs, (b"cookie", b"a")), limits=limits)[0] == 431
+
+
 def test_body_size() -> None:
     limits = UNLIMITED._replace(body_size=5)
     found = request(head((b"content-length", b"5")), limits=limits, ended=False)
@@ -114,6 +128,17 @@ def test_what_is_within_all_limits_is_within_the_list_that_was_told() -> None:
     peer.open(1, headers(1, head(*fields, path=path)))
     assert [call.request.target for call in peer.made] == [path]
     assert not peer.refusals
+
+
+@pytest.mark.parametrize("first", [b"", b"\x20", b"\x20\x20", b"\x3f"])
+def test_table_that_changes_behind_a_short_frame(first: bytes) -> None:
+    """A header section is one, in however many frames it comes (RFC 9113 section 4.3)."""
+    peer = Peer()
+    section = first + b"\x01" * first.endswith(b"\x3f") + b"\x20" * 1000 + block(head())
+    rest = section[len(first) :]
+    peer.open(1, frame(HEADERS, END_STREAM, 1, first), continuation(1, rest))
+    assert not peer.made
+    assert len(peer.refusals) == 1
 
 
 # Trailers: the same, without pseudo-headers

@@ -37,7 +37,7 @@ from aserver.engines.h2_frames import (
 )
 from aserver.engines.h2_library import H2Library
 from aserver.types import Headers
-from tests.engines.h2_bytes import frame
+from tests.engines.h2_bytes import frame, number
 from tests.engines.h2_pair import TOLD, WHOLE, Heard, Pair, opened, parsed
 from tests.engines.h2_requests import head
 
@@ -274,6 +274,32 @@ def test_window_that_the_peer_has_not_read_of_yet(window: int) -> None:
     assert [call[0] for call in heard.calls] == ["room", "head", *["data"] * 5]
 
 
+def test_settings_of_nobody_are_forgotten() -> None:
+    """Section 6.5.2: to be ignored, however many there are."""
+    pair = Pair()
+    before = len(pair.wire._connection.remote_settings)
+    known = (4).to_bytes(2, "big") + number(1234)
+    for code in range(0x100, 0x1000):
+        pair.send(frame(SETTINGS, 0, 0, code.to_bytes(2, "big") + number(code) + known))
+    assert len(pair.wire._connection.remote_settings) == before
+    pair.request()
+    assert pair.wire.room(1) == 1234
+    assert [{*each.flags} for each in pair.sent()] == [{"ACK"}] * 0xF00
+
+
+def test_streams_that_are_closed_are_forgotten() -> None:
+    """How they were closed is remembered of the last ones only."""
+    pair = Pair(TOLD._replace(max_streams=1))
+    block = pair.block()
+    for stream in range(1, 8001, 2):
+        pair.send(frame(HEADERS, WHOLE, stream, block))
+        pair.wire.head(stream, OK, ends=True)
+    connection = pair.wire._connection
+    assert connection.open_inbound_streams == 0
+    assert len(connection._closed_streams) <= 1000
+    assert len(connection.streams) <= 1
+
+
 # To the peer
 
 
@@ -377,6 +403,23 @@ def test_room_that_is_none() -> None:
     assert pair.wire.room(1) == 100
 
 
+def test_window_of_a_stream_alone() -> None:
+    """Whoever waits for the connection's does not wait for its own."""
+    pair = opened(ended=True)
+    pair.request(3)
+    for stream in (1, 3):
+        pair.wire.head(stream, OK, ends=False)
+    for _ in range(5):
+        pair.wire.data(1, b"x" * 13_107, ends=False)
+    assert [pair.wire.room(stream) for stream in (1, 3)] == [0, 0]
+    assert [pair.wire.has_window(stream) for stream in (1, 3)] == [False, True]
+    pair.client.receive_data(pair.wire.take())
+    pair.client.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 100})
+    pair.send()
+    assert pair.wire.room(1) < 0
+    assert not pair.wire.has_window(1)
+
+
 def test_credit_is_for_both_windows() -> None:
     pair = opened(told=TOLD._replace(connection_window=65_535))
     for _ in range(5):
@@ -426,6 +469,22 @@ def test_our_reset(code: int) -> None:
     (event,) = pair.receive()
     assert isinstance(event, StreamReset)
     assert (event.stream_id, event.error_code) == (1, code)
+
+
+@pytest.mark.parametrize("by_peer", [False, True])
+def test_our_reset_of_a_stream_that_is_gone(by_peer: bool) -> None:
+    pair = opened(ended=not by_peer)
+    if by_peer:
+        pair.client.reset_stream(1)
+        pair.send()
+    else:
+        pair.wire.head(1, OK, ends=True)
+    for stream in range(3, 99, 2):  # until the library has forgotten it
+        pair.request(stream)
+        pair.wire.head(stream, OK, ends=True)
+    pair.wire.take()
+    pair.wire.reset(1, ErrorCode.CANCEL)
+    assert pair.wire.take() == b""
 
 
 def test_nothing_comes_of_a_stream_that_we_reset() -> None:

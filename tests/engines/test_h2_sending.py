@@ -220,12 +220,19 @@ def test_one_after_the_other() -> None:
 
 
 def test_turns_among_others() -> None:
-    """Who is of use as a whole only, sends all when it is his turn."""
+    """Who wants all at once does not get it before somebody who knows of no such wish."""
     a, b, c = Stream("a"), Stream("b", incremental=False), Stream("c")
     queue = queued(a, b, c)
-    assert order(queue, 3) == "abb"
-    queue.discard(b)
-    assert order(queue, 4) == "caca"
+    assert order(queue, 5) == "abcab"
+    queue.discard(a)
+    queue.discard(c)
+    queue.add(Stream("d", incremental=False))
+    assert order(queue, 3) == "bbb"
+
+
+def test_turns_are_those_of_an_urgency() -> None:
+    a, b = Stream("a", 2, incremental=False), Stream("b", 2, incremental=False)
+    assert order(queued(Stream("c", 3), a, b), 3) == "aaa"
 
 
 def test_more_urgent_ones_come_first() -> None:
@@ -311,7 +318,9 @@ class Model:
         return min(self.waiting, key=lambda stream: stream.priority.urgency)
 
     def rotate(self, stream: Stream) -> None:
-        if stream.priority.incremental:
+        urgency = stream.priority.urgency
+        equals = [each for each in self.waiting if each.priority.urgency == urgency]
+        if any(each.priority.incremental for each in equals):
             self.waiting.remove(stream)
             self.waiting.append(stream)
 

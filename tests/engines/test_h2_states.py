@@ -26,7 +26,8 @@ from tests.engines.h2_bytes import (
     window_update,
 )
 from tests.engines.h2_bytes import settings as settings_frame
-from tests.engines.h2_peer import STREAMS, Call, Peer
+from tests.engines.h2_calls import Call
+from tests.engines.h2_peer import STREAMS, Peer
 
 STREAM = 5
 
@@ -155,7 +156,7 @@ TABLE = {
     "PING": ["c1"] * 11,
     "GOAWAY": ["c1"] * 11,
     "unknown": ["-"] * 11,
-    "short RST_STREAM": ["c6"] * 11,
+    "short RST_STREAM": ["c6 c1", *["c6"] * 10],
     "short WINDOW_UPDATE": ["c6"] * 11,
     "too much padding": ["c1"] * 11,
 }

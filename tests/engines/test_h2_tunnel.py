@@ -16,7 +16,8 @@ from tests.engines.h2_bytes import (
     request_fields,
     reset,
 )
-from tests.engines.h2_peer import STREAMS, Call, Peer, Reply
+from tests.engines.h2_calls import Call
+from tests.engines.h2_peer import STREAMS, Peer, Reply
 from tests.fakes import LIMITS
 
 

@@ -224,14 +224,25 @@ def test_wishes_for_streams_that_were_never_opened_are_forgotten() -> None:
 
 
 def test_as_many_wishes_are_kept_as_there_may_be_streams() -> None:
+    peer = Peer(STREAMS._replace(streams=3), LIMITS, (INITIAL_WINDOW, 1 << 20))
+    peer.credit(0, 1 << 20)
+    for stream in (3, 5, 7, 9):
+        peer.feed(priority_update(stream, b"u=0"))
+    for stream in (1, 3, 5):
+        peer.open(stream, get(stream))
+    answer_all_at_once(peer)
+    assert finishing(peer) == [5, 1, 3]  # the wish for 3 had to go
+
+
+def test_numbers_that_no_client_opens_are_not_wished_for() -> None:
     peer = Peer(STREAMS._replace(streams=2), LIMITS, (INITIAL_WINDOW, 1 << 20))
     peer.credit(0, 1 << 20)
-    for stream in (5, 7, 3):
+    for stream in (3, 100, 102, 104):
         peer.feed(priority_update(stream, b"u=0"))
-    peer.open(1, get(1))
-    peer.open(3, get(3))
+    for stream in (1, 3):
+        peer.open(stream, get(stream))
     answer_all_at_once(peer)
-    assert order(peer)[:2] == [1, 3]  # the third was not kept
+    assert finishing(peer) == [3, 1]
 
 
 def test_a_change_for_a_stream_that_is_gone_is_nothing() -> None:

@@ -54,11 +54,15 @@ def test_a_body_that_does_not_arrive_ends_its_stream(peer: Peer) -> None:
     peer.made[1].answer()
     peer.read()
     assert reply.status == 408
-    assert (reply.ended, reply.reset) == (True, NO_ERROR)
+    assert reply.end == (True, None)
     assert b"--min-body-rate" in reply.body
     assert peer.made[0].calls == ["start", "lost"]
     assert other.ended
     assert not peer.goaways
+    assert deadlines(peer) == [BODY + REST]
+    assert peer.wait(REST) == 1
+    peer.read()
+    assert reply.reset == NO_ERROR
     peer.assert_nothing_is_left()
 
 
