@@ -14,6 +14,7 @@ from .endpoints import parse_endpoint
 from .tls_options import KeyPair
 
 _FIRST_PASSED_FD = 3  # sd_listen_fds(3): SD_LISTEN_FDS_START
+_MAX_DIGITS = 5  # of a port or a descriptor; int() itself refuses thousands of them
 
 
 class TcpAddress(NamedTuple):
@@ -60,13 +61,29 @@ class Place(NamedTuple):
 
     Attributes:
         target: Where.
-        pairs: The certificates; with none, no TLS. A unix socket has no use for them.
+        pairs: The certificates; with none, no TLS. An inherited unix socket has no use for them.
         is_redirect: Whether every answer is a redirect.
     """
 
     target: Target
     pairs: tuple[KeyPair, ...] = ()
     is_redirect: bool = False
+
+    @property
+    def kind(self) -> Kind:
+        """What is spoken there, if an inherited socket is not a unix socket."""
+        if self.is_redirect:
+            return Kind.REDIRECT
+        return Kind.TLS if self.pairs else Kind.PLAIN
+
+    def within(self, directory: str) -> "Place":
+        """The same, with relative paths that begin in this directory; empty: the current one."""
+        target = self.target
+        if isinstance(target, UnixAddress):
+            target = UnixAddress(os.path.join(directory, target.path))
+        return self._replace(
+            target=target, pairs=tuple(pair.within(directory) for pair in self.pairs)
+        )
 
 
 def places(bind: Bind, tls: Tls, passed: Sequence[int] = ()) -> list[Place]:
@@ -84,13 +101,13 @@ def places(bind: Bind, tls: Tls, passed: Sequence[int] = ()) -> list[Place]:
         ConfigError: An address cannot be understood, or options do not fit together.
     """
     pairs = tls.pairs
-    found = [Place(target, pairs) for target in _targets(bind, passed)]
+    found = [_place(target, pairs) for target in _targets(bind, passed)]
     for endpoint in map(parse_endpoint, bind.endpoint):
         own = () if endpoint.pair is None else (endpoint.pair,)
         found.append(Place(TcpAddress(endpoint.host, endpoint.port), own))
     if not found:
         found = [Place(TcpAddress(DEFAULT_HOST, DEFAULT_PORT), pairs)]
-    has_certificate = any(place.pairs for place in found)
+    has_certificate = bool(pairs) or any(place.pairs for place in found)
     tls.check(has_certificate=has_certificate)
     beside = [
         *(Place(_parse(text, None, "--insecure-bind")) for text in bind.insecure_bind),
@@ -99,7 +116,13 @@ def places(bind: Bind, tls: Tls, passed: Sequence[int] = ()) -> list[Place]:
     if beside and not has_certificate:
         label = "--redirect-bind" if beside[0].is_redirect else "--insecure-bind"
         raise ConfigError(f"{label}: there is no certificate (--certfile)")
+    if bind.redirect_port is not None and not bind.redirect_bind:
+        raise ConfigError("--redirect-port: nothing is redirected (--redirect-bind)")
     return found + beside
+
+
+def _place(target: Target, pairs: tuple[KeyPair, ...]) -> Place:
+    return Place(target) if isinstance(target, UnixAddress) else Place(target, pairs)
 
 
 def names_certificate(bind: Bind, tls: Tls) -> bool:
@@ -159,7 +182,8 @@ def _unix(label: str, path: str) -> UnixAddress:
 
 
 def _number(label: str, text: str, digits: str) -> int:
-    if not digits.isascii() or not digits.isdigit() or int(digits) > 65535:
+    is_number = digits.isascii() and digits.isdigit() and len(digits) <= _MAX_DIGITS
+    if not is_number or int(digits) > 65535:
         raise ConfigError(f"{label}: {text!r} does not end in a number from 0 to 65535")
     return int(digits)
 
@@ -172,6 +196,7 @@ def passed_fds(environ: MutableMapping[str, str]) -> list[int]:
     pid = environ.pop("LISTEN_PID", "")
     count = environ.pop("LISTEN_FDS", "")
     environ.pop("LISTEN_FDNAMES", None)
-    if pid != str(os.getpid()) or not count.isdecimal():
+    is_number = count.isdecimal() and len(count) <= _MAX_DIGITS
+    if pid != str(os.getpid()) or not is_number:
         return []
     return list(range(_FIRST_PASSED_FD, _FIRST_PASSED_FD + int(count)))

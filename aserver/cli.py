@@ -18,10 +18,10 @@ from .app import AppImportError, load_app
 from .config import Config
 from .declarations import ConfigError
 from .engine_choice import choose_parser
+from .entrances import certificates_for
 from .logs import set_up_logging
 from .options import Settings, load, to_toml
 from .running import exit_now, raise_file_limit, run
-from .tls_contexts import load_certificates
 from .types import ServerError
 
 EXIT_CODES = {
@@ -67,7 +67,7 @@ def _act(settings: Settings) -> int:
         choose_parser(config.http.http)
         set_up_logging(config.log)
         check_access_log(config.log)
-        load_certificates(config, [place.pairs for place in listening])
+        certificates_for(config, listening)
         load_app(process.app, app_dir=process.app_dir, factory=process.factory)
         print("The configuration is good, and the application can be imported.")
         return 0

@@ -86,6 +86,14 @@ class Bind:
         metavar="ADDRESS",
         help="Answer every request here with a redirect to https. May be repeated.",
     )
+    redirect_port: int | None = option(
+        None,
+        "--redirect-port",
+        minimum=1,
+        maximum=65535,
+        help="Port that --redirect-bind sends to, where it is mapped to another one on the way; "
+        "default: that of the first address with TLS.",
+    )
     backlog: int = option(
         2048,
         "--backlog",

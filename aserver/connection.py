@@ -173,12 +173,14 @@ class Connection(PhasedConnection):
 
     def on_insecure(self, reason: str) -> None:
         """There is no handshake, or it does not protect any more."""
+        self._enter_writing(CLOSING)
         self._context.throttle.info(
             peer_log, "TLS with %s failed: %s", self._peer, printable(reason)
         )
 
     def on_plaintext(self) -> bytes:
         """The client has begun with something else; a person may be looking at the answer."""
+        self._enter_writing(DRAINING)
         error = ProtocolError(400, "this port speaks TLS: use https://")
         self._context.throttle.info(
             peer_log, "Refused a request from %s: %s", self._peer, error.reason

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Protocol
 
 from .addresses import Kind
 from .config import Config
@@ -10,10 +11,48 @@ from .connection import Connection
 from .context import Context
 from .declarations import ConfigError
 from .listener import Listener
+from .logs import server_log
 from .redirecting import RedirectingConnection
-from .tls_contexts import load_certificates
+from .tls_contexts import Certificates, load_certificates
+from .tls_options import KeyPair
 
 NewProtocol = Callable[[], asyncio.Protocol]
+
+
+class Spoken(Protocol):
+    """An address, as far as it counts here: a listener, or the place of one to be."""
+
+    @property
+    def kind(self) -> Kind:
+        """What is spoken there."""
+
+    @property
+    def pairs(self) -> tuple[KeyPair, ...]:
+        """The certificates, where that is TLS."""
+
+
+def certificates_for(
+    config: Config, spoken: Sequence[Spoken], directory: str = ""
+) -> dict[tuple[KeyPair, ...], Certificates]:
+    """Judge what is to be spoken, and load the certificates for it.
+
+    The one judge for a server that starts and for --check-config, which opens no sockets.
+
+    Raises:
+        ConfigError: A certificate cannot be loaded, or what was asked for is spoken nowhere.
+    """
+    tls = config.tls
+    if not any(each.kind is Kind.TLS for each in spoken):
+        if any(each.kind is Kind.REDIRECT for each in spoken):
+            raise ConfigError("--redirect-bind: no other address speaks TLS; unix sockets never do")
+        if tls.client_certs != "none":
+            # Whoever asks for them believes that nobody comes in without one.
+            raise ConfigError(
+                f"--client-certs {tls.client_certs}: no address speaks TLS; unix sockets never do"
+            )
+        if tls.certfile:
+            server_log.warning("--certfile: no address speaks TLS; unix sockets never do")
+    return load_certificates(config, [each.pairs for each in spoken], directory)
 
 
 class Entrances:
@@ -22,16 +61,16 @@ class Entrances:
     Args:
         config: The configuration.
         listeners: Where the server listens.
+        directory: Where relative paths begin; empty: in the current one.
 
     Raises:
-        ConfigError: A certificate cannot be loaded, or there is no TLS to redirect to.
+        ConfigError: As `certificates_for`.
     """
 
-    def __init__(self, config: Config, listeners: Sequence[Listener]) -> None:
-        self._https_ports = [each.port for each in listeners if each.kind is Kind.TLS]
-        if not self._https_ports and any(each.kind is Kind.REDIRECT for each in listeners):
-            raise ConfigError("--redirect-bind: no other address speaks TLS; unix sockets never do")
-        self.certificates = load_certificates(config, [each.pairs for each in listeners])
+    def __init__(self, config: Config, listeners: Sequence[Listener], directory: str = "") -> None:
+        ports = [each.port for each in listeners if each.kind is Kind.TLS]
+        self._https_port = config.bind.redirect_port or next(iter(ports), None)
+        self.certificates = certificates_for(config, listeners, directory)
 
     def new_protocol(self, context: Context, listener: Listener) -> NewProtocol:
         """What is called for each connection that the listener accepts."""
@@ -41,9 +80,8 @@ class Entrances:
             case Kind.TLS:
                 return partial(Connection, context, self.certificates[listener.pairs])
             case Kind.REDIRECT:
-                port = self._https_ports[0]
-                assert port is not None  # unix sockets have none, and never speak TLS
-                return partial(RedirectingConnection, context, port)
+                assert self._https_port is not None  # there is TLS, and not on unix sockets
+                return partial(RedirectingConnection, context, self._https_port)
 
     def check(self) -> None:
         """Once a second: load certificates whose files have changed."""

@@ -64,10 +64,8 @@ class Listener:
 
     def speak(self, place: Place) -> None:
         """What its place asks for. Only now it is known what an inherited socket is."""
-        if place.is_redirect:
-            self.kind = Kind.REDIRECT
-        elif place.pairs and self.sock.family != socket.AF_UNIX:
-            self.kind = Kind.TLS
+        if place.kind is not Kind.TLS or self.sock.family != socket.AF_UNIX:
+            self.kind = place.kind
             self.pairs = place.pairs
 
     def __repr__(self) -> str:

@@ -6,6 +6,7 @@
 
 import asyncio
 import logging
+import os
 import socket
 from collections.abc import MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -65,6 +66,7 @@ class Server:
         self.has_signals = False  # whoever runs it has handlers for them
         self.is_importing = False  # the application; the event loop has no say meanwhile
         self.has_tls = names_certificate(self.config.bind, self.config.tls)
+        self._directory = _current_directory()
         self._app = app
         self._environ = environ
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -98,9 +100,11 @@ class Server:
         self._heed_stop_requests()
         parser = choose_parser(self.config.http.http)
         app = self._load()
-        self.listeners = open_listeners(self.config.bind, self._environ, self.config.tls)
+        # The application may have changed it; else relative paths stay as they are.
+        directory = "" if self._directory == _current_directory() else self._directory
+        self.listeners = open_listeners(self.config.bind, self._environ, self.config.tls, directory)
         try:
-            self._entrances = Entrances(self.config, self.listeners)
+            self._entrances = Entrances(self.config, self.listeners, directory)
             context = self._context = self._new_context(app, parser)
             await self._start_lifespan(context)
             await self._start_accepting(context)
@@ -357,3 +361,11 @@ class Server:
             with ThreadPoolExecutor(max_workers=1) as executor:
                 closed = executor.submit(context.access_log.close)
                 await asyncio.wrap_future(closed)
+
+
+def _current_directory() -> str:
+    """Its path; empty if it has been removed."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return ""

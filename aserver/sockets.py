@@ -19,7 +19,10 @@ from .unix_sockets import open_unix
 
 
 def open_listeners(
-    bind: Bind, environ: MutableMapping[str, str] | None = None, tls: Tls | None = None
+    bind: Bind,
+    environ: MutableMapping[str, str] | None = None,
+    tls: Tls | None = None,
+    directory: str = "",
 ) -> list[Listener]:
     """Bind everything that is asked for, or nothing.
 
@@ -27,6 +30,7 @@ def open_listeners(
         bind: The addresses.
         environ: Where systemd's variables are looked for; None: nowhere.
         tls: Says where TLS is spoken; None: nowhere, but for endpoints that have a certificate.
+        directory: Where relative paths begin; empty: in the current one.
 
     Raises:
         ConfigError, BindError, NoSocketError: One of them cannot be opened; the others are closed
@@ -35,7 +39,8 @@ def open_listeners(
     passed = [] if environ is None else passed_fds(environ)
     listeners: list[Listener] = []
     try:
-        for place in places(bind, tls or Tls(), passed):
+        for each in places(bind, tls or Tls(), passed):
+            place = each.within(directory)
             for listener in _open(place, bind):
                 listener.speak(place)
                 listeners.append(listener)
@@ -80,7 +85,8 @@ def _open_tcp(target: TcpAddress, bind: Bind) -> Iterator[Listener]:
 
 
 def _bound(family: int, address: tuple[Any, ...], bind: Bind) -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    # With the protocol said, asyncio sends small pieces at once (TCP_NODELAY).
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:

@@ -6,7 +6,9 @@ It knows no connection: it gives out `ssl.SSLObject`s, and says what became of t
 import os
 import re
 import ssl
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -14,18 +16,18 @@ from .config import Config, Tls
 from .declarations import ConfigError
 from .listener import reason
 from .logs import server_log
+from .tls_ciphers import forbidden_suite, set_ciphers
 from .tls_facts import facts
 from .tls_options import KeyPair
 from .x509_names import Names, read_names
 
-# RFC 9113 section 9.2.2 forbids all others, and they are of no use to HTTP/1.1 either.
-_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 _OF_CHAIN = "--endpoint extraCertChain"
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----")
 _KEY = re.compile(rb"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----")
+_TRIES = 3  # for a certificate that is replaced while it is loaded
 
-_Stamp = tuple[int, int, int] | None
+_Stamp = tuple[int, int, int, int] | None
 
 
 class Certificates:
@@ -103,11 +105,15 @@ class Certificates:
         contexts: list[ssl.SSLContext] = []
         by_name: dict[str, ssl.SSLContext] = {}
         serials = []
+        authorities = self._read_authorities()
         for pair in self._pairs:
-            context = self._new_context()
-            certificate, names = self._load_pair(context, pair)
-            suites = {suite["name"]: suite["id"] & 0xFFFF for suite in context.get_ciphers()}
-            self._identities[context] = _Identity(certificate, suites)
+            context, names = self._load_pair(pair, authorities)
+            if contexts and by_name.keys() >= set(names.dns):
+                server_log.warning(
+                    "%s: %r is never used: the certificates before it have all of its names",
+                    pair.labels[0],
+                    pair.certificate,
+                )
             contexts.append(context)
             serials.append(names.serial)
             for name in names.dns:
@@ -117,7 +123,7 @@ class Certificates:
         self._serials = serials
         return contexts[0]
 
-    def _new_context(self) -> ssl.SSLContext:
+    def _new_context(self, authorities: str) -> ssl.SSLContext:
         tls = self._tls
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = _VERSIONS[tls.tls_min_version]
@@ -125,31 +131,51 @@ class Certificates:
         # All that are left are good: a client knows which of them its hardware is good at.
         context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
         context.set_alpn_protocols(self._protocols)
-        try:
-            context.set_ciphers(tls.ciphers or _CIPHERS)
-        except ssl.SSLError:
-            raise ConfigError(
-                f"--ciphers: OpenSSL knows no cipher of TLS 1.2 in {tls.ciphers!r}"
-            ) from None
-        if self._authorities is not None:
-            self._load_authorities(context, self._authorities)
+        set_ciphers(context, tls.ciphers)
+        if authorities:
+            try:
+                context.load_verify_locations(cadata=authorities)
+            except ssl.SSLError as error:
+                raise ConfigError(
+                    f"--ca-certs: cannot load {self._authorities!r}: {_explained(error)}"
+                ) from None
             is_required = tls.client_certs == "required"
             context.verify_mode = ssl.CERT_REQUIRED if is_required else ssl.CERT_OPTIONAL
         return context
 
-    def _load_authorities(self, context: ssl.SSLContext, file: str) -> None:
-        _read("--ca-certs", file)
-        try:
-            context.load_verify_locations(file)
-        except ssl.SSLError as error:
-            raise ConfigError(
-                f"--ca-certs: {file!r} has no certificate in PEM: {_explained(error)}"
-            ) from None
+    def _read_authorities(self) -> str:
+        """Their certificates, PEM; empty if there are none."""
+        if self._authorities is None:
+            return ""
+        content = _read("--ca-certs", self._authorities)
+        if not _CERTIFICATE.search(content):
+            raise ConfigError(f"--ca-certs: {self._authorities!r} has no certificate in PEM")
+        # What is no ASCII is a comment: bundles have names in them.
+        return content.decode("ascii", "ignore")
 
-    def _load_pair(self, context: ssl.SSLContext, pair: KeyPair) -> tuple[str, Names]:
+    def _load_pair(self, pair: KeyPair, authorities: str) -> tuple[ssl.SSLContext, Names]:
+        """A context with a certificate, and what that says of itself.
+
+        OpenSSL reads the file by itself, so it is read before and after: only if both are the same,
+        it is certain what clients are shown.
+        """
+        label, file = pair.labels[0], pair.certificate
+        content = _read(label, file)
+        for _ in range(_TRIES):
+            context = self._new_context(authorities)
+            certificate, names = self._load_into(context, pair, content)
+            before, content = content, _read(label, file)
+            if content == before:
+                suites = {suite["name"]: suite["id"] & 0xFFFF for suite in context.get_ciphers()}
+                self._identities[context] = _Identity(certificate, suites)
+                return context, names
+        raise ConfigError(f"{label}: {file!r} changes while it is loaded")
+
+    def _load_into(
+        self, context: ssl.SSLContext, pair: KeyPair, content: bytes
+    ) -> tuple[str, Names]:
         """Put a certificate into a context; returns it, PEM, and what it says of itself."""
         of_certificate, of_key = pair.labels
-        content = _read(of_certificate, pair.certificate)
         first = _CERTIFICATE.search(content)
         if first is None:
             raise ConfigError(f"{of_certificate}: {pair.certificate!r} has no certificate in PEM")
@@ -230,15 +256,28 @@ class _Password:
 
 
 def load_certificates(
-    config: Config, pairs: Iterable[tuple[KeyPair, ...]]
+    config: Config, pairs: Iterable[tuple[KeyPair, ...]], directory: str = ""
 ) -> dict[tuple[KeyPair, ...], Certificates]:
     """Load those of each listener; those that are the same, once.
+
+    Args:
+        config: All options of TLS, and whether HTTP/2 is spoken.
+        pairs: The certificates of each listener, if it has any.
+        directory: Where the authorities' file is, if its name is relative; empty: here.
 
     Raises:
         ConfigError: Something cannot be loaded.
     """
-    http2 = config.http2.http2
-    return {each: Certificates(each, config.tls, http2=http2) for each in set(pairs) if each}
+    tls, http2 = config.tls, config.http2.http2
+    if tls.ca_certs is not None:
+        tls = replace(tls, ca_certs=os.path.join(directory, tls.ca_certs))
+    wanted = list(dict.fromkeys(filter(None, pairs)))
+    if wanted and http2 and (suite := forbidden_suite(tls.ciphers)):
+        server_log.warning(
+            "--ciphers: HTTP/2 is not offered over TLS, because it forbids %s of TLS 1.2", suite
+        )
+        http2 = False
+    return {each: Certificates(each, tls, http2=http2) for each in wanted}
 
 
 def _absolute(pair: KeyPair) -> KeyPair:
@@ -251,15 +290,24 @@ def _stamp(file: str) -> _Stamp:
         status = os.stat(file)
     except OSError:
         return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
+    # The last for a change of its mode: a file that could not be read may be readable now.
+    return status.st_mtime_ns, status.st_size, status.st_ino, status.st_ctime_ns
 
 
 def _read(label: str, file: str) -> bytes:
     try:
-        with open(file, "rb") as opened:
-            return opened.read()
+        with open(file, "rb", opener=_open_at_once) as opened:
+            if stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+                return opened.read()
     except OSError as error:
         raise ConfigError(f"{label}: cannot read {file!r}: {reason(error)}") from None
+    # A pipe gives its content once, and who reads it has to wait.
+    raise ConfigError(f"{label}: cannot read {file!r}: it is no regular file")
+
+
+def _open_at_once(file: str, flags: int) -> int:
+    """Open a file without waiting for the other end of a FIFO."""
+    return os.open(file, flags | os.O_NONBLOCK)
 
 
 def _explained(error: ssl.SSLError) -> str:
@@ -276,7 +324,7 @@ def _chooser(by_name: Mapping[str, ssl.SSLContext]) -> _Choose:
     def choose(connection: ssl.SSLObject, name: str | None, default: ssl.SSLContext) -> None:
         if name is None:
             return
-        for wanted in _candidates(name.lower()):
+        for wanted in _candidates(name.lower().removesuffix(".")):
             if wanted in by_name:
                 connection.context = by_name[wanted]
                 return

@@ -27,37 +27,36 @@ class HelloReader:
 
     def __init__(self) -> None:
         self._record = b""  # of which the end is missing
-        self._message = b""
+        self._message = bytearray()
 
     def feed(self, data: bytes) -> str:
         """Take bytes; returns why they are refused, or nothing."""
         data = self._record + data
         position = 0
-        while len(data) - position >= 5:
+        refusal = ""
+        while len(data) - position >= 5 and not refusal:
             end = position + 5 + int.from_bytes(data[position + 3 : position + 5], "big")
             if end > len(data):
                 break
             if data[position] == _HANDSHAKE:
                 self._message += data[position + 5 : end]
+                refusal = self._judge()  # what begins next, begins with a record
             position = end
         self._record = data[position:]
-        return self._judge()
+        return refusal
 
     def _judge(self) -> str:
         message = self._message
         if not message:
             return ""
-        if message[0] != _CLIENT_HELLO:
-            self._message = b""
-            return ""
         size = 4 + int.from_bytes(message[1:4], "big")
-        if size > _MOST_SIZE:
-            return "the client's first message is too long"
-        if len(message) < size:
+        if message[0] == _CLIENT_HELLO and len(message) < size <= _MOST_SIZE:
             return ""
-        self._message = b""
+        self._message = bytearray()
+        if message[0] != _CLIENT_HELLO or size > _MOST_SIZE:
+            return ""  # in TLS 1.2 it may be encrypted, and look like anything
         try:
-            return _fault(message[4:size])
+            return _fault(bytes(message[4:size]))
         except IndexError:
             return ""
 
@@ -88,14 +87,14 @@ def _extensions(hello: bytes) -> Iterator[tuple[int, bytes]]:
 def _groups(content: bytes) -> Iterator[int]:
     """Those that a key share is there for (section 4.2.8)."""
     position = 2
-    while position < len(content):
+    while position + 4 <= len(content):
         yield _number(content, position)
         position += 4 + _number(content, position + 2)
 
 
 def _host_name(content: bytes) -> bytes:
     """RFC 6066 section 3: a list, of which one kind of entry was ever defined."""
-    if _number(content, 0) and content[2] == _HOST_NAME:
+    if len(content) >= 5 and content[2] == _HOST_NAME:
         return content[5 : 5 + _number(content, 3)]
     return b""
 

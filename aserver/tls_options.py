@@ -3,6 +3,7 @@
 A section of the tree in `aserver.config`, which says how options are declared.
 """
 
+import os
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -23,6 +24,12 @@ class KeyPair(NamedTuple):
     key: str
     chain: str = ""
     labels: tuple[str, str] = ("--certfile", "--keyfile")
+
+    def within(self, directory: str) -> "KeyPair":
+        """The same, with relative names that begin in this directory; empty: the current one."""
+        chain = os.path.join(directory, self.chain) if self.chain else ""
+        certificate, key = (os.path.join(directory, file) for file in self[:2])
+        return KeyPair(certificate, key, chain, self.labels)
 
 
 @dataclass(frozen=True)
@@ -96,12 +103,17 @@ class Tls:
         """The certificates with their keys.
 
         Raises:
-            ConfigError: There are keys without a certificate.
+            ConfigError: There are keys without a certificate, or files without a name.
         """
+        for label, files in (("--certfile", self.certfile), ("--keyfile", self.keyfile)):
+            if "" in files:
+                raise ConfigError(f"{label}: the name of the file is empty")
+        if self.keyfile and not self.certfile:
+            raise ConfigError("--keyfile: there is no certificate for it (--certfile)")
         if len(self.keyfile) > len(self.certfile):
             raise ConfigError(
-                f"--keyfile: there are {len(self.keyfile)} keys for {len(self.certfile)} "
-                "certificates (--certfile)"
+                "--keyfile: there are more keys than certificates (--certfile): "
+                f"{len(self.keyfile)} and {len(self.certfile)}"
             )
         own = self.certfile[len(self.keyfile) :]
         return tuple(map(KeyPair, self.certfile, self.keyfile + own))
@@ -112,6 +124,8 @@ class Tls:
         Raises:
             ConfigError: They do not.
         """
+        if self.ca_certs == "":
+            raise ConfigError("--ca-certs: the name of the file is empty")
         if not has_certificate and (self.client_certs != "none" or self.ca_certs is not None):
             label = "--ca-certs" if self.client_certs == "none" else "--client-certs"
             raise ConfigError(f"{label}: there is no certificate of the server (--certfile)")
@@ -122,3 +136,7 @@ class Tls:
         if self.client_certs == "none" and self.ca_certs is not None:
             # Who gives it believes that clients are checked.
             raise ConfigError("--ca-certs: no client is asked for a certificate (--client-certs)")
+        if self.ciphers and self.tls_min_version == "1.3":
+            raise ConfigError(
+                "--ciphers: they are for TLS 1.2, which is not spoken (--tls-min-version 1.3)"
+            )

@@ -20,8 +20,9 @@ _RECORD_SIZE = 1 << 14
 # What is given to OpenSSL, and taken, at once: its buffers stay as large as they ever were.
 _PIECE_SIZE = 1 << 15
 # How often OpenSSL may answer by itself, for a new key or a refused handshake. A client gets such
-# answers for nothing.
+# answers for nothing, and many of them in one read.
 _MOST_REPLIES = 100
+_REPLY_SIZE = 20  # at least
 # RFC 8446 section 5.1: the type of the first record, whatever the version.
 _HANDSHAKE_RECORD = 22
 
@@ -133,7 +134,10 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         elif self._state is NEW:
             self._state = CLOSED
             self._transport.write(self._owner.on_plaintext())
-            self._transport.close()
+            if self._transport.can_write_eof():  # it may be sending still, and shall see the answer
+                self._transport.write_eof()
+            else:
+                self._transport.close()
 
     def eof_received(self) -> bool:
         """The peer has closed its sending side, with a word or without (RFC 8446 section 6.1)."""
@@ -170,10 +174,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         except ssl.SSLWantReadError:
             self._flush()
         except (ssl.SSLError, ValueError) as error:
-            self._flush()  # the alert that says why
-            self._state = CLOSED
-            self._transport.close()
-            self._owner.on_insecure(_explained(error))
+            self._fail(_explained(error))
         else:
             self._hello = None
             self._state = OPEN
@@ -222,7 +223,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     def _reply(self) -> None:
         """OpenSSL has something to say by itself."""
-        self._replies += 1
+        self._replies += self._outgoing.pending // _REPLY_SIZE
         if self._replies > _MOST_REPLIES:
             self._fail("the client keeps asking for new keys")
         else:
@@ -236,9 +237,10 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     def _fail(self, reason: str) -> None:
         """What has come was changed on its way, or is no TLS, or not what anybody needs."""
+        self._flush()  # the alert that says why
         self._state = CLOSED
+        self._transport.close()
         self._owner.on_insecure(reason)
-        self._transport.abort()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         if self._state is OPEN or self._state is HEARD:
@@ -274,7 +276,9 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             written = self._tls.write(data)
             while written < len(data):
                 written += self._tls.write(memoryview(data)[written:])
-        except ssl.SSLError as error:  # half a message about keys has come, and nothing can be sent
+        except ssl.SSLWantReadError:  # nothing can be sent before the rest of it
+            self._fail("half a message about new keys has come")
+        except ssl.SSLError as error:
             self._fail(_explained(error))
 
     # The rest of a transport

@@ -15,6 +15,8 @@ from tests.test_clients import curl
 
 # What is spoken, and the event loop: each with each would only take longer.
 MATRIX = ["tls-asyncio", "tls-uvloop", "cleartext-uvloop"]
+# For what takes its time.
+SHORT_MATRIX = ["tls-uvloop", "cleartext-uvloop"]
 
 
 class Place:

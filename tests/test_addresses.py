@@ -8,6 +8,7 @@ import pytest
 
 from aserver.addresses import (
     InheritedFd,
+    Kind,
     Place,
     Target,
     TcpAddress,
@@ -59,7 +60,8 @@ def test_targets(options: dict[str, Any], expected: list[Target]) -> None:
     "text",
     [
         *("", "unix:", "fd://", "fd://-1", "fd://x", "fd://70000"),
-        *("h:", "h:x", "h:-1", "h:65536", "h:8O", "h:٨"),
+        *("h:", "h:x", "h:-1", "h:65536", "h:8O", "h:٨", "h:" + "8" * 5000),
+        "fd://" + "8" * 5000,
         *("[::1", "[::1]80", "[::1]:", "[]", "[]:80", "[localhost]:80", "[::1]:x"),
         *("http://h", "/run/socket", "./socket", "8000"),
     ],
@@ -110,6 +112,15 @@ DEFAULT = Place(TcpAddress("127.0.0.1", 8000), (PAIR,))
     [
         ({"certfile": "a"}, [DEFAULT]),
         ({"certfile": "a", "port": 1}, [Place(TcpAddress("127.0.0.1", 1), (PAIR,))]),
+        # These never speak it.
+        ({"certfile": "a", "unix_socket": "s"}, [Place(UnixAddress("s"))]),
+        (
+            {"certfile": "a", "bind": ["h:1", "unix:s"]},
+            [
+                Place(TcpAddress("h", 1), (PAIR,)),
+                Place(UnixAddress("s")),
+            ],
+        ),
         # Whether an inherited socket is a unix socket is seen later.
         ({"certfile": "a", "fd": 3}, [Place(InheritedFd(3), (PAIR,))]),
         ({"endpoint": ENDPOINT}, [EVERYWHERE]),
@@ -139,7 +150,29 @@ DEFAULT = Place(TcpAddress("127.0.0.1", 8000), (PAIR,))
 def test_where_tls_is_spoken(options: dict[str, Any], expected: list[Place]) -> None:
     config = Config.of(**options)
     assert places(config.bind, config.tls) == expected
-    assert names_certificate(config.bind, config.tls) == any(each.pairs for each in expected)
+    is_named = bool(config.tls.certfile) or any(each.pairs for each in expected)
+    assert names_certificate(config.bind, config.tls) == is_named
+
+
+@pytest.mark.parametrize(
+    ("place", "kind"),
+    [
+        (DEFAULT, Kind.TLS),
+        (Place(UnixAddress("s")), Kind.PLAIN),
+        (Place(TcpAddress("", 80), is_redirect=True), Kind.REDIRECT),
+    ],
+)
+def test_what_is_spoken_at_a_place(place: Place, kind: Kind) -> None:
+    assert place.kind is kind
+
+
+def test_places_within_a_directory() -> None:
+    assert Place(UnixAddress("s")).within("/x") == Place(UnixAddress("/x/s"))
+    assert Place(UnixAddress("/s")).within("/x") == Place(UnixAddress("/s"))
+    assert DEFAULT.within("/x").pairs == (KeyPair("/x/a", "/x/a"),)
+    assert DEFAULT.within("/x").target is DEFAULT.target
+    for place in (DEFAULT, EVERYWHERE, Place(UnixAddress("s"))):
+        assert place.within("") == place
 
 
 def test_sockets_from_systemd_speak_tls_too() -> None:
@@ -156,7 +189,13 @@ def test_sockets_from_systemd_speak_tls_too() -> None:
         ({"redirect_bind": ":80"}, "--redirect-bind: there is no certificate"),
         ({"certfile": "a", "insecure_bind": "h"}, "--insecure-bind: 'h' has no port, as in h:80"),
         ({"certfile": "a", "redirect_bind": "[::1]"}, "--redirect-bind: '::1' has no port"),
-        ({"keyfile": "k"}, "--keyfile: there are 1 keys for 0 certificates"),
+        ({"redirect_port": 443}, "--redirect-port: nothing is redirected (--redirect-bind)"),
+        ({"keyfile": "k"}, "--keyfile: there is no certificate for it"),
+        ({"certfile": ""}, "--certfile: the name of the file is empty"),
+        (
+            {"certfile": "a", "unix_socket": "s", "ca_certs": "c"},
+            "--ca-certs: no client is asked for a certificate",
+        ),
         ({"ca_certs": "c"}, "--ca-certs: there is no certificate of the server"),
         ({"endpoint": "unix:s"}, "--endpoint: 'unix:s' is not understood"),
     ],
@@ -177,6 +216,7 @@ def test_options_that_do_not_fit_together(options: dict[str, Any], message: str)
         ("{pid}", "0", []),
         ("{pid}", "", []),
         ("{pid}", "two", []),
+        ("{pid}", "1" * 5000, []),
         ("{pid}", "²", []),
         ("1", "2", []),
         ("", "2", []),

@@ -256,6 +256,12 @@ def test_check_config(capsys: pytest.CaptureFixture[str], configs: list[Config])
         (["plain:app", "--certfile", "none"], 2, "--certfile: cannot read '.*/none': No such .*"),
         (["plain:app", "--redirect-bind", ":80"], 2, "--redirect-bind: there is no certificate .*"),
         (["plain:app", "-e", "ssl:443:privateKey=n"], 2, "--endpoint certKey: cannot read .*"),
+        (["plain:app", "--certfile", ""], 2, "--certfile: the name of the file is empty"),
+        (
+            ["plain:app", "-b", "h:" + "8" * 5000],
+            2,
+            "--bind: 'h:8*' does not end in a number from 0 to 65535",
+        ),
     ],
 )
 def test_check_config_finds_what_is_wrong(
@@ -277,6 +283,49 @@ def test_check_config_loads_the_certificates(
     assert main(["--check-config", "plain:app", *own, *endpoint]) == 2
     message = f"aserver: error: --endpoint privateKey: cannot read '{two.key}': No such file"
     assert capsys.readouterr().err.startswith(message)
+
+
+@pytest.mark.usefixtures("site")
+@pytest.mark.parametrize("how", [["--check-config"], ["--no-access-log"]], ids=["check", "run"])
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--redirect-bind", "127.0.0.1:0"], "--redirect-bind: no other address speaks TLS; .*"),
+        (
+            ["--client-certs", "required", "--ca-certs", "none"],
+            "--client-certs required: no address speaks TLS; unix sockets never do",
+        ),
+        (["--redirect-port", "443"], r"--redirect-port: nothing is redirected \(--redirect-bind\)"),
+        (
+            ["--ciphers", "AES128-SHA", "--tls-min-version", "1.3"],
+            r"--ciphers: they are for TLS 1\.2, which is not spoken .*",
+        ),
+    ],
+)
+def test_the_check_says_what_a_run_says(
+    capsys: pytest.CaptureFixture[str], how: list[str], argv: list[str], message: str
+) -> None:
+    assert main([*how, "plain:app", "-u", "s", "--certfile", "none", *argv]) == 2
+    assert re.fullmatch(f"aserver: error: {message}\n", capsys.readouterr().err)
+
+
+@pytest.mark.usefixtures("site")
+def test_a_certificate_that_nobody_uses() -> None:
+    """It is not opened, neither by the check nor by a run, and both say so."""
+    options = ["-u", "s", "--certfile", "none"]
+    warning = "WARNING  --certfile: no address speaks TLS; unix sockets never do\n"
+    checked = subprocess.run(
+        [*COMMAND, *options, "--check-config", "plain:app"],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+    )
+    assert checked.returncode == 0
+    assert checked.stderr.endswith(warning)
+    with started(*options) as server:
+        assert server.urls == ["unix:s"]
+        assert server.end() == 0
+    assert server.stderr.count(warning) == 1
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -128,6 +128,14 @@ def test_a_file(client: H2Client, site: Site) -> None:
     assert len(client.answer(beside).body) == MIB
 
 
+def test_a_small_window_costs_no_delay(client: H2Client) -> None:
+    """The last bytes of each are a small piece, with which Nagle's algorithm would wait."""
+    started = time.perf_counter()
+    for _ in range(4):
+        assert len(client.get("/large").body) == MIB
+    assert time.perf_counter() - started < 1.5
+
+
 # Leaving
 
 

@@ -1,4 +1,7 @@
-"""The connection above TLS: its phases, deadlines and ends, on a transport in memory."""
+"""The connection above TLS: its phases, deadlines and ends, on a transport in memory.
+
+`test_connection_tls_insecure` has those where TLS fails, or never begins.
+"""
 
 import asyncio
 import gc
@@ -283,67 +286,6 @@ async def test_a_file_is_encrypted(connect: Connect, tmp_path: Any) -> None:
     assert sent == content
 
 
-# No TLS
-
-
-@pytest.mark.parametrize(
-    "data", [GET, b"G", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\x80\x2e\x01\x00\x02", b"\0"]
-)
-async def test_cleartext(newest: Connect, data: bytes, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
-    stage = Stage()
-    client = newest(stage)
-    client.feed(data)
-    answer = client.line.received
-    assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
-    assert b"\r\nconnection: close\r\n" in answer
-    assert answer.endswith(b"\r\n\r\nthis port speaks TLS: use https://\n")
-    assert client.closed()
-    await rounds(1)
-    assert not stage.context.connections
-    (message,) = caplog.messages
-    assert message == ("Refused a request from 192.0.2.2:50000: this port speaks TLS: use https://")
-    assert stage.calls == []
-
-
-async def test_broken_handshakes_do_not_fill_the_log(
-    newest: Connect, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
-    stage = Stage()
-    for _ in range(100):
-        newest(stage).feed(b"\x16GET / HTTP/1.1\r\n\r\n")
-        newest(stage).feed(GET)
-    await rounds(1)
-    assert not stage.context.connections
-    assert len(caplog.messages) == 10
-    assert all(record.levelno == logging.INFO for record in caplog.records)
-    assert caplog.messages[0] == "TLS with 192.0.2.2:50000 failed: wrong version number"
-    stage.clock.run(60)
-    assert len(caplog.messages) == 12
-
-
-async def test_a_record_that_was_changed_while_a_request_is_answered(
-    connect: Connect, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
-    stage = Stage()
-    client = secured(connect(stage))
-    made = await call(stage, client)
-    client.tls.write(GET)
-    changed = bytearray(client.outgoing.read())
-    changed[-1] ^= 1
-    client.feed(bytes(changed))
-    assert client.aborted()
-    await rounds(2)
-    with pytest.raises(ClientDisconnected):
-        await made.send(start())
-    await made.end()
-    assert not stage.context.connections
-    (message,) = caplog.messages
-    assert message.startswith("TLS with 192.0.2.2:50000 failed: decryption failed")
-
-
 # Deadlines
 
 
@@ -490,7 +432,6 @@ async def test_the_client_ends_and_the_answer_takes_its_time(newest: Connect) ->
     await made.end()
 
 
-@pytest.mark.xfail(reason="each piece is an end, and gives the client more time", strict=True)
 async def test_bytes_behind_the_clients_end_are_no_sign_of_life(newest: Connect) -> None:
     stage = Stage()
     client = secured(newest(stage))

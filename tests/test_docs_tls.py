@@ -2,6 +2,7 @@
 
 import ast
 import logging
+import os
 import re
 import shlex
 import socket
@@ -162,6 +163,9 @@ STARTS: dict[str, Start] = {
         *("--certfile", str(where / "nothing.pem"))
     ],
     "--keyfile: cannot read '…'": lambda made, where: [*_pair(made)[:3], str(where)],
+    "--certfile: cannot read '…': it is no regular file": lambda made, where: [
+        *("--certfile", os.devnull)
+    ],
     "--certfile: '…' has no certificate in PEM": lambda made, where: [
         *("--certfile", made.issue().key)
     ],
@@ -182,12 +186,24 @@ STARTS: dict[str, Start] = {
         *_pair(made),
         *("--ca-certs", made.file),
     ],
+    "--client-certs required: no address speaks TLS; unix sockets never do": lambda made, where: [
+        *_pair(made),
+        *("--client-certs", "required", "--ca-certs", made.file, "-u", str(where / "s")),
+    ],
     "--redirect-bind: there is no certificate (--certfile)": lambda made, where: [
         *("--redirect-bind", "127.0.0.1:0")
+    ],
+    "--redirect-bind: no other address speaks TLS; unix sockets never do": lambda made, where: [
+        *_pair(made),
+        *("--redirect-bind", "127.0.0.1:0", "-u", str(where / "s")),
     ],
     "--ciphers: OpenSSL knows no cipher of TLS 1.2 in '…'": lambda made, where: [
         *_pair(made),
         *("--ciphers", "NONE-SUCH"),
+    ],
+    "--ciphers: they are for TLS 1.2, which is not spoken (--tls-min-version 1.3)": lambda made, where: [
+        *_pair(made),
+        *("--ciphers", "ECDHE", "--tls-min-version", "1.3"),
     ],
 }
 

@@ -3,23 +3,25 @@
 import asyncio
 import logging
 import os
-from collections.abc import Iterator
+import socket
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from aserver.addresses import Kind
+from aserver.addresses import Kind, places
 from aserver.config import Config
 from aserver.connection import Connection
 from aserver.declarations import ConfigError
-from aserver.entrances import Entrances
+from aserver.entrances import Entrances, Spoken, certificates_for
 from aserver.listener import Listener
 from aserver.redirecting import RedirectingConnection
 from aserver.sockets import open_listeners
 from tests.certificates import Authority
 from tests.fakes import new_context, nothing
+from tests.inside import make_listening
 
 
 @contextmanager
@@ -96,13 +98,88 @@ def test_all_are_loaded_anew(authority: Authority, caplog: pytest.LogCaptureFixt
             assert len(caplog.messages) == 4
 
 
-def test_nowhere_to_redirect_to(authority: Authority, path: str) -> None:
-    options = {**authority.issue().options, "unix_socket": path, "redirect_bind": "127.0.0.1:0"}
+@pytest.mark.asyncio
+async def test_the_port_that_redirects_lead_to(authority: Authority) -> None:
+    options: dict[str, Any] = {
+        **authority.issue().options,
+        "port": 0,
+        "redirect_bind": "127.0.0.1:0",
+        "redirect_port": 443,
+    }
+    with opened(**options) as (config, listeners):
+        entrances = Entrances(config, listeners)
+        redirecting = entrances.new_protocol(new_context(nothing), listeners[1])()
+        assert isinstance(redirecting, RedirectingConnection)
+        assert redirecting._port == 443
+
+
+# Where nothing speaks TLS, though there is a certificate. --check-config has places to judge.
+
+
+@contextmanager
+def judged(**options: Any) -> Iterator[tuple[Config, list[Sequence[Spoken]]]]:
+    with opened(**options) as (config, listeners):
+        yield config, [listeners, places(config.bind, config.tls)]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"redirect_bind": "127.0.0.1:0"},
+            "--redirect-bind: no other address speaks TLS; unix sockets never do",
+        ),
+        (
+            {"client_certs": "required", "ca_certs": "none.pem"},
+            "--client-certs required: no address speaks TLS; unix sockets never do",
+        ),
+        (
+            {"client_certs": "optional", "ca_certs": "none.pem", "insecure_bind": "127.0.0.1:0"},
+            "--client-certs optional: no address speaks TLS; unix sockets never do",
+        ),
+    ],
+)
+def test_what_needs_tls(path: str, options: dict[str, Any], message: str) -> None:
+    with judged(certfile="none.pem", unix_socket=path, **options) as (config, both):
+        for spoken in both:
+            with pytest.raises(ConfigError) as caught:
+                certificates_for(config, spoken)
+            assert str(caught.value) == message
+
+
+def test_a_certificate_without_tls_is_said_to_be_of_no_use(
+    path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with judged(certfile="none.pem", unix_socket=path) as (config, both):
+        for spoken in both:
+            caplog.clear()
+            assert certificates_for(config, spoken) == {}
+            (record,) = caplog.records
+            assert record.levelno == logging.WARNING
+            expected = "--certfile: no address speaks TLS; unix sockets never do"
+            assert record.getMessage() == expected
+
+
+def test_inherited_unix_sockets_speak_no_tls(
+    authority: Authority, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    options = {**authority.issue().options, "ca_certs": authority.file, "client_certs": "required"}
     with (
-        opened(**options) as (config, listeners),
-        pytest.raises(ConfigError, match="--redirect-bind: no other address speaks TLS"),
+        make_listening(socket.AF_UNIX, path) as sock,
+        opened(**options, fd=sock.fileno()) as (config, listeners),
+        pytest.raises(ConfigError, match="--client-certs required: no address speaks TLS"),
     ):
         Entrances(config, listeners)
+
+
+def test_beside_tls_a_unix_socket_is_nothing_to_speak_of(
+    authority: Authority, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    options = {**authority.issue().options, "ca_certs": authority.file, "client_certs": "required"}
+    with judged(**options, unix_socket=path, port=0) as (config, both):
+        for spoken in both:
+            assert len(certificates_for(config, spoken)) == 1
+    assert caplog.messages == []
 
 
 def test_a_certificate_that_cannot_be_loaded(authority: Authority) -> None:

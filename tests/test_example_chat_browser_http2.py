@@ -83,6 +83,7 @@ def come_in(open_page: Open, url: str, name: str) -> Page:
     page.get_by_label("Your name").fill(name)
     page.keyboard.press("Enter")
     expect_connected(page)
+    page.wait_for_load_state("networkidle")
     return page
 
 
@@ -124,6 +125,7 @@ def test_a_chat_survives_a_restart(database: Path, issued: Issued, open_page: Op
         # Without a connection of HTTP/2 a browser makes one of HTTP/1.1 for a WebSocket.
         ada.reload()
         expect_connected(ada)
+        ada.wait_for_load_state("networkidle")
         stop(server)
     assert logged(server)["HTTP/1.1"] == ["GET /ws/chat/over-tls/"] * 2
     assert logged(server)["HTTP/2"].count("CONNECT /ws/chat/over-tls/") == 1

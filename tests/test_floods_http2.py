@@ -21,7 +21,7 @@ from tests.h2_clients import (
     frame,
     frames_of,
 )
-from tests.h2_places import MATRIX, Place, processed
+from tests.h2_places import SHORT_MATRIX, Place, processed
 from tests.processes import DEADLINE, Process
 
 APP = "tests.h2_served:app"
@@ -32,7 +32,7 @@ CANCEL = b"\0\0\0\x08"
 REQUEST = b"\x82\x87\x04\x06/count\x01\x04test"
 
 
-@pytest.fixture(params=MATRIX)
+@pytest.fixture(params=SHORT_MATRIX)
 def served(request: pytest.FixtureRequest, authority: Authority) -> Iterator[tuple[Process, Place]]:
     with processed(APP, authority, request.param) as (server, place):
         yield server, place

@@ -14,9 +14,9 @@ TESTS = Path(__file__).resolve().parent
 # A module imports from the rows above its own only; the engines also from each other.
 LAYERS = [
     {"types", "declarations"},
-    {"limit_options", "http2_options", "tls_options", "seams", "x509_names"},
+    {"limit_options", "http2_options", "tls_ciphers", "tls_options", "seams", "x509_names"},
     {"config", "escaping"},
-    {"access_values", "access_notes", "access_exclusions", "endpoints", "tls_facts"},
+    {"access_values", "access_notes", "access_exclusions", "endpoints", "tls_facts", "tls_hello"},
     {"logs", "addresses", "waiting", "throttle", "access_format", "http_states", "socket_facts"},
     {"limits", "listener", "log_outputs"},
     {"access_log", "admission", "unix_sockets", "tls_contexts", "tls_transport"},

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.certificates import Authority
-from tests.h2_places import MATRIX, Place, processed
+from tests.h2_places import SHORT_MATRIX, Place, processed
 from tests.processes import Process, wait_until
 from tests.test_lifecycle import refuses
 
@@ -23,7 +23,7 @@ FIRST = (2**31 - 1, 0)
 REFUSED_STREAM = 7
 
 
-@pytest.fixture(params=MATRIX)
+@pytest.fixture(params=SHORT_MATRIX)
 def how(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -99,7 +99,7 @@ def test_idle_connections_are_told_and_closed_at_once(served: tuple[Process, Pla
     with place.connect() as busy:
         for client in idle:
             assert bytes(client.get("/hello").body) == b"hello"
-        waiting = busy.open("/wait?0.7")
+        waiting = busy.open("/wait?0.5")
         server.wait_for("note: waiting")
         started = time.perf_counter()
         server.signal(signal.SIGTERM)
@@ -158,11 +158,13 @@ def test_a_connection_has_so_many_requests(how: str, authority: Authority) -> No
                 assert friendly.get("/hello").text == "hello"
         if place.authority is None:
             return  # of what it has opened with prior knowledge, curl 7.88 uses nothing again
-        targets = [f"{place.url}/hello"] * 11
-        said = place.curl("/hello", *targets, "--write-out", " %{num_connects}\n")
-        answers = re.findall(rb"hello (\d)\n", said)
-        assert len(answers) == 12
-        assert answers.count(b"1") == 3
+        # It does not look again before its next request: GOAWAY has to come with the response.
+        for _ in range(5):
+            targets = [f"{place.url}/hello"] * 11
+            said = place.curl("/hello", *targets, "--write-out", " %{num_connects}\n")
+            answers = re.findall(rb"hello (\d)\n", said)
+            assert len(answers) == 12
+            assert answers.count(b"1") == 3
 
 
 def test_who_never_rests_has_not_many_more(how: str, authority: Authority) -> None:

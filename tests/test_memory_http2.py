@@ -7,7 +7,7 @@ import pytest
 
 from tests.certificates import Authority
 from tests.h2_clients import H2Client
-from tests.h2_places import MATRIX, Place, processed
+from tests.h2_places import SHORT_MATRIX, Place, processed
 from tests.processes import Process, wait_until
 
 APP = "tests.h2_served:app"
@@ -17,7 +17,7 @@ MIB = 1024 * KIB
 MOST = 2**31 - 1 - 65_535
 
 
-@pytest.fixture(params=MATRIX)
+@pytest.fixture(params=SHORT_MATRIX)
 def served(request: pytest.FixtureRequest, authority: Authority) -> Iterator[tuple[Process, Place]]:
     """A server that is warm: every kind of request was there once."""
     with processed(APP, authority, request.param) as (server, place):

@@ -502,6 +502,76 @@ def test_beside_tls_there_are_plain_addresses_and_redirects(
     run_in_loop(test())
 
 
+def test_relative_paths_begin_where_the_server_was_built(
+    authority: Authority, run_in_loop: Run[None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever the application goes while it is imported."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    for each in (here, there):
+        each.mkdir()
+    authority.issue(directory=here, stem="own")
+    authority.issue(directory=here, stem="other")
+    (here / "ca.pem").write_text(Path(authority.file).read_text())
+    (here / "restless.py").write_text(
+        f"import os\nfrom tests.inside import hello as app\nos.chdir({str(there)!r})\n"
+    )
+    monkeypatch.chdir(here)
+    options = Config.of(
+        port=0,
+        unix_socket="s",
+        endpoint="ssl:0:other.key:other.pem:interface=127.0.0.1",
+        certfile="own.pem",
+        keyfile="own.key",
+        ca_certs="ca.pem",
+        client_certs="optional",
+        app_dir=str(here),
+    )
+
+    async def test() -> None:
+        server = Server("restless:app", options)
+        await server.start()
+        assert Path.cwd() == there
+        _, unix, _ = server.listeners
+        assert str(unix) == f"unix:{here / 's'}"
+        assert (await ask(str(unix))).endswith(b"hello")
+        await server.stop()
+        assert not (here / "s").exists()
+
+    run_in_loop(test())
+
+
+def test_relative_paths_stay_as_they_are_where_nobody_moves(
+    run_in_loop: Run[None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A unix socket's path is shown, and of no more than 107 bytes."""
+    monkeypatch.chdir(tmp_path)
+
+    async def test() -> None:
+        server = Server(hello, Config.of(unix_socket="s"))
+        await server.start()
+        assert server.url == "unix:s"
+        await server.stop()
+
+    run_in_loop(test())
+
+
+def test_a_server_in_a_directory_that_is_gone(
+    run_in_loop: Run[None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+
+    async def test() -> None:
+        server = Server(hello, Config.of(port=0))
+        await server.start()
+        assert (await ask(server.url)).endswith(b"hello")
+        await server.stop()
+
+    run_in_loop(test())
+
+
 def test_without_its_certificate_it_does_not_start(run_in_loop: Run[None]) -> None:
     async def test() -> None:
         server = Server(hello, Config.of(port=0, certfile="nothing"))

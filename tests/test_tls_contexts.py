@@ -1,5 +1,6 @@
 """Certificates: loaded, chosen by name, loaded anew; and every way in which that can fail."""
 
+import errno
 import gc
 import logging
 import os
@@ -22,6 +23,7 @@ from aserver.config import Config, Tls
 from aserver.declarations import ConfigError
 from aserver.endpoints import parse_endpoint
 from aserver.tls_contexts import Certificates, load_certificates
+from aserver.tls_options import KeyPair
 from tests.certificates import HELLO, Authority, Issued, shake_hands
 
 
@@ -142,6 +144,8 @@ def test_the_name_that_is_asked_for_decides(authority: Authority) -> None:
         "one.test": first,
         "two.test": second,
         "TWO.test": second,
+        "two.test.": second,  # the root's label
+        "a.wild.test.": second,
         "a.wild.test": second,
         "exact.wild.test": third,
         "a.b.wild.test": first,  # a wildcard is for one label
@@ -220,6 +224,73 @@ def test_no_temporary_file_for_a_chain(
         Certificates((pair,), Tls(), http2=True)
 
 
+def test_a_certificate_that_is_never_used(
+    authority: Authority, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, useful, useless = (
+        authority.issue("one.test", "both.test"),
+        authority.issue("two.test", "both.test"),
+        authority.issue("one.test", "two.test"),
+    )
+    certificates(first, useful)
+    assert caplog.messages == []
+    certificates(first, useful, useless)
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert record.getMessage() == (
+        f"--certfile: '{useless.certificate}' is never used: "
+        "the certificates before it have all of its names"
+    )
+
+
+@pytest.mark.parametrize(
+    ("ciphers", "http2", "forbidden"),
+    [
+        ("", True, ""),
+        ("ECDHE+AESGCM:DHE+AESGCM", True, ""),
+        ("ECDHE+AESGCM:ECDHE-ECDSA-AES128-SHA256", True, "ECDHE-ECDSA-AES128-SHA256"),
+        ("ECDHE-ECDSA-AES128-SHA256", False, ""),
+    ],
+)
+def test_http2_is_not_offered_with_ciphers_that_it_forbids(
+    authority: Authority,
+    caplog: pytest.LogCaptureFixture,
+    ciphers: str,
+    http2: bool,
+    forbidden: str,
+) -> None:
+    one, two = authority.issue(), authority.issue()
+    config = Config.of(ciphers=ciphers, http2=http2)
+    pairs = [(KeyPair(each.certificate, each.key),) for each in (one, two)]
+    for server in load_certificates(config, pairs).values():
+        client = authority.client(alpn=("h2", "http/1.1"))
+        _, peer = shake_hands(server, client)
+        is_offered = http2 and not forbidden
+        assert peer.selected_alpn_protocol() == ("h2" if is_offered else "http/1.1")
+    said = [(each.levelno, each.getMessage()) for each in caplog.records]
+    warning = (
+        f"--ciphers: HTTP/2 is not offered over TLS, because it forbids {forbidden} of TLS 1.2"
+    )
+    assert said == ([(logging.WARNING, warning)] if forbidden else [])
+
+
+def test_without_a_certificate_ciphers_are_not_looked_at(caplog: pytest.LogCaptureFixture) -> None:
+    assert load_certificates(Config.of(ciphers="AES128-SHA"), [(), ()]) == {}
+    assert caplog.messages == []
+
+
+def test_authorities_are_looked_for_in_the_directory_that_is_named(
+    authority: Authority, own: Issued, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ca = Path(own.key).with_name("ca.pem")
+    ca.write_bytes(authority.root.cert_pem.bytes())
+    config = Config.of(**own.options, ca_certs="ca.pem", client_certs="required")
+    monkeypatch.chdir("/")
+    with pytest.raises(ConfigError, match=r"--ca-certs: cannot read '/ca\.pem': No such"):
+        load_certificates(config, [config.tls.pairs])
+    assert load_certificates(config, [config.tls.pairs], str(ca.parent))
+
+
 # What cannot be loaded
 
 
@@ -290,6 +361,18 @@ def test_directories_in_place_of_files(own: Issued, tmp_path: Path) -> None:
     fails(f"--keyfile: cannot read '{directory}': Is a", own._replace(key=directory))
 
 
+def test_what_is_no_regular_file(own: Issued, tmp_path: Path) -> None:
+    fifo = str(tmp_path / "fifo")
+    os.mkfifo(fifo)
+    for file in (fifo, "/dev/null"):
+        wrong = f"cannot read '{file}': it is no regular file"
+        fails(f"--certfile: {wrong}", own._replace(certificate=file))
+        fails(f"--keyfile: {wrong}", own._replace(key=file))
+        fails(f"--ca-certs: {wrong}", own, ca_certs=file, client_certs="required")
+    directory = str(tmp_path)
+    fails(f"--ca-certs: cannot read '{directory}': Is a", own, ca_certs=directory)
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
 def test_a_key_that_may_not_be_read(own: Issued) -> None:
     os.chmod(own.key, 0)
@@ -319,6 +402,56 @@ def test_a_file_that_vanishes_while_it_is_loaded(
     fails(f"--certfile: cannot read '{own.certificate}': No such file or directory", own)
 
 
+def test_a_certificate_that_is_replaced_while_it_is_loaded(
+    authority: Authority, own: Issued, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the application is told is what clients see."""
+    new = authority.issue()
+    load = ssl.SSLContext.load_cert_chain
+
+    def replaced(context: ssl.SSLContext, *files: Any) -> None:
+        if os.path.exists(new.key):
+            move(new, own)
+        load(context, *files)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", replaced)
+    assert shown(certificates(own), authority, HELLO) == new.leaf
+
+
+def test_a_certificate_that_changes_all_the_time(
+    own: Issued, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = ssl.SSLContext.load_cert_chain
+
+    def change(context: ssl.SSLContext, *files: Any) -> None:
+        load(context, *files)
+        with open(own.certificate, "a") as file:
+            file.write("\n")
+
+    monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", change)
+    fails(f"--certfile: '{own.certificate}' changes while it is loaded", own)
+
+
+def test_authorities_that_vanish_while_they_are_loaded(
+    authority: Authority, own: Issued, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are read once."""
+    file = tmp_path / "ca.pem"
+    file.write_bytes("# Főtanúsítvány\n".encode() + authority.root.cert_pem.bytes())
+    load = ssl.SSLContext.load_verify_locations
+
+    def vanish(context: ssl.SSLContext, *args: Any, **options: Any) -> None:
+        file.unlink(missing_ok=True)
+        load(context, *args, **options)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", vanish)
+    pairs = [own, authority.issue("two.test")]
+    server = certificates(*pairs, ca_certs=str(file), client_certs="required")
+    connection, _ = shake_hands(server, authority.client(authority.issue("client.test")))
+    assert server.facts(connection)["client_cert_name"] is not None
+    assert not file.exists()
+
+
 def test_the_key_of_another_certificate(authority: Authority, own: Issued) -> None:
     other = own._replace(key=authority.issue().key)
     fails(f"--keyfile: '{other.key}' is not the key of the certificate '{own.certificate}'", other)
@@ -332,7 +465,15 @@ def test_certificate_and_key_in_one_file(authority: Authority, own: Issued) -> N
 
 
 def test_no_key_in_the_certificates_file(own: Issued) -> None:
-    fails(f"--keyfile: '{own.certificate}' has no private key", own._replace(key=own.certificate))
+    wrong = f"--keyfile: '{own.certificate}' has no private key in PEM"
+    fails(f"{wrong}, and there is no --keyfile for it", own._replace(key=own.certificate))
+
+
+def test_no_key_in_a_file_of_its_own(authority: Authority, own: Issued) -> None:
+    other = authority.issue().certificate
+    with pytest.raises(ConfigError) as caught:
+        certificates(own._replace(key=other))
+    assert str(caught.value) == f"--keyfile: '{other}' has no private key in PEM"
 
 
 def encrypt(own: Issued, kind: PrivateFormat) -> None:
@@ -366,8 +507,8 @@ def test_bad_ciphers(own: Issued, ciphers: str) -> None:
     ("content", "message"),
     [
         (None, "--ca-certs: cannot read '{file}': No such file or directory"),
-        ("", "--ca-certs: '{file}' has no certificate in PEM: "),
-        (BROKEN, "--ca-certs: '{file}' has no certificate in PEM: "),
+        ("", "--ca-certs: '{file}' has no certificate in PEM"),
+        (BROKEN, "--ca-certs: cannot load '{file}': "),
     ],
 )
 def test_bad_authorities(own: Issued, tmp_path: Path, content: str | None, message: str) -> None:
@@ -512,7 +653,40 @@ def test_a_file_that_is_gone_for_a_moment(
         os.rename(aside, own.key)
         for _ in range(3):
             server.check()
-    assert caplog.messages == []
+    # It may be another one.
+    assert caplog.messages == [f"Certificates loaded, with the serial numbers {serial_of(own)}"]
+
+
+def test_a_mode_that_is_mended(
+    authority: Authority,
+    own: Issued,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As whoever renews them does, a moment late: nothing else changes."""
+    server = certificates(own)
+    new = authority.issue()
+    os.chmod(new.key, 0)
+    move(new, own)
+    # Root, who may run this, reads everything.
+    open_file = os.open
+
+    def refuse(file: str, *args: Any, **options: Any) -> int:
+        if not os.stat(file).st_mode & 0o777:
+            raise PermissionError(errno.EACCES, "no")
+        return open_file(file, *args, **options)
+
+    monkeypatch.setattr("aserver.tls_contexts.os.open", refuse)
+    with caplog.at_level(logging.INFO, "aserver.server"):
+        for _ in range(3):
+            server.check()
+        (message,) = caplog.messages
+        assert message.endswith(f"--keyfile: cannot read '{own.key}': Permission denied")
+        os.chmod(own.key, 0o600)
+        for _ in range(3):
+            server.check()
+    assert len(caplog.messages) == 2
+    assert shown(server, authority, HELLO) == new.leaf
 
 
 def test_what_changes_while_it_is_loaded_is_loaded_again(

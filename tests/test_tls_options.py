@@ -46,9 +46,33 @@ def test_pairs(
     assert Tls(certfile=certificates, keyfile=keys).pairs == expected
 
 
-def test_more_keys_than_certificates() -> None:
-    with pytest.raises(ConfigError, match=r"^--keyfile: there are 2 keys for 1 certificates"):
-        _ = Tls(certfile=("a",), keyfile=("k", "l")).pairs
+@pytest.mark.parametrize(
+    ("certificates", "keys", "message"),
+    [
+        (
+            ("a",),
+            ("k", "l"),
+            "--keyfile: there are more keys than certificates (--certfile): 2 and 1",
+        ),
+        ((), ("k",), "--keyfile: there is no certificate for it (--certfile)"),
+        (("",), (), "--certfile: the name of the file is empty"),
+        (("a", ""), ("k",), "--certfile: the name of the file is empty"),
+        (("a",), ("",), "--keyfile: the name of the file is empty"),
+    ],
+)
+def test_what_is_no_pair(
+    certificates: tuple[str, ...], keys: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        _ = Tls(certfile=certificates, keyfile=keys).pairs
+    assert str(caught.value) == message
+
+
+def test_files_within_a_directory() -> None:
+    pair = KeyPair("a", "/b", "c", ("d", "e"))
+    assert pair.within("/x") == KeyPair("/x/a", "/b", "/x/c", ("d", "e"))
+    assert pair.within("") == pair
+    assert KeyPair("a", "b").within("/x").chain == ""
 
 
 @pytest.mark.parametrize(
@@ -59,6 +83,13 @@ def test_more_keys_than_certificates() -> None:
         ({"client_certs": "optional"}, False, "--client-certs: there is no certificate of the"),
         ({"ca_certs": "c"}, False, "--ca-certs: there is no certificate of the server"),
         ({"ca_certs": "c"}, True, "--ca-certs: no client is asked for a certificate"),
+        ({"ca_certs": ""}, True, "--ca-certs: the name of the file is empty"),
+        ({"ca_certs": "", "client_certs": "required"}, True, "--ca-certs: the name of the file"),
+        (
+            {"ciphers": "ECDHE", "tls_min_version": "1.3"},
+            True,
+            r"--ciphers: they are for TLS 1.2, which is not spoken \(--tls-min-version 1.3\)",
+        ),
     ],
 )
 def test_what_does_not_fit_together(
@@ -70,4 +101,6 @@ def test_what_does_not_fit_together(
 
 def test_what_fits_together() -> None:
     Tls(client_certs="required", ca_certs="c").check(has_certificate=True)
+    Tls(ciphers="ECDHE").check(has_certificate=True)
+    Tls(tls_min_version="1.3").check(has_certificate=True)
     Tls().check(has_certificate=True)

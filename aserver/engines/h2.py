@@ -175,6 +175,9 @@ class H2:
                 sent = stream.sent
                 if stream.push():
                     queue.rotate(stream)
+                    if stream.priority.incremental:
+                        # The others come first when the connection's window lets somebody go on.
+                        self.streams[stream.number] = self.streams.pop(stream.number)
                 else:
                     queue.discard(stream)
                 self._count(stream.sent - sent)
@@ -206,6 +209,8 @@ class H2:
         if self._state is CLOSED:
             return
         self._filled = 0
+        if self._state is not OPEN and not self.streams:
+            self.leave()  # in one piece with the last response, for who looks at nothing behind it
         data = self.wire.take()
         if data:
             self.sink.write(data)
@@ -223,17 +228,18 @@ class H2:
 
     # The end of streams, and of the connection
 
-    def forget(self, stream: H2Stream, cut_off: Receiver | None) -> None:
-        """From a stream: it is over; with a call of the application that was cut off by that."""
+    def forget(self, stream: H2Stream) -> None:
+        """From a stream: it is over."""
         self.queue.discard(stream)
         self.streams.pop(stream.number, None)
-        if cut_off is not None:
-            self._reader.on_cut_off(cut_off)
+
+    def on_cut_off(self, cycle: Receiver) -> None:
+        """From a stream: a call of the application may go on without it."""
+        self._reader.on_cut_off(cycle)
 
     def _rest(self) -> None:
         """There are no streams: be idle, or wait for the rest of a head, or close."""
         if self._state is not OPEN:
-            self.leave()
             self._state = CLOSED
             self.sink.linger()
             return
@@ -277,9 +283,12 @@ class H2:
         Clients that are not good at it, as those of the `h2` library, lose what they are waiting
         for when they are told. So the end comes when they wait for nothing; but it does come.
         """
+        extra = self._reader.requests - self.limits.requests
         if self._state is OPEN:
             self._state = SPENT
-        elif self._reader.requests >= self.limits.requests + self.limits.streams:
+        elif extra >= 2 * self.limits.streams:
+            self.leave()  # whether it listens or not
+        elif extra >= self.limits.streams:
             self._announce_end()
 
     def on_pong(self, payload: bytes) -> None:

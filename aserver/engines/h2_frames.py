@@ -174,11 +174,12 @@ class TableUpdates:
     Each time costs its receiver much more than its sender, who needs a byte for it.
     """
 
-    __slots__ = ("_count", "_is_over")
+    __slots__ = ("_count", "_is_over", "_mid_size")
 
     def __init__(self) -> None:
         self._count = 0
         self._is_over = False
+        self._mid_size = False
 
     def check(self, frame: Frame) -> None:
         """Look at the next part of the section.
@@ -188,19 +189,23 @@ class TableUpdates:
         """
         data, position = frame.data, _HEADER_SIZE
         if frame.kind == HEADERS:
-            self._count, self._is_over = 0, False
+            self._count, self._is_over, self._mid_size = 0, False, False
             position += bool(frame.flags & PADDED) + 5 * bool(frame.flags & PRIORITISED)
         while not self._is_over and position < len(data):
-            self._is_over = data[position] & 0xE0 != 0x20
-            self._count += not self._is_over
+            self._take(data[position])
+            position += 1
+
+    def _take(self, byte: int) -> None:
+        if self._mid_size:
+            self._mid_size = byte & 0x80 != 0
+        elif byte & 0xE0 != 0x20:
+            self._is_over = True
+        else:
+            self._mid_size = byte & 0x1F == 0x1F  # the size goes on (section 5.1)
+            self._count += 1
             if self._count > _MOST_TABLE_UPDATES:
                 reason = "a header section that changes its table over and over"
                 raise H2Error(ErrorCode.COMPRESSION_ERROR, reason)
-            if data[position] & 0x1F == 0x1F:
-                position += 1
-                while position < len(data) and data[position] & 0x80:
-                    position += 1
-            position += 1
 
 
 def goaway(last_stream: int | None, code: int) -> bytes:

@@ -174,8 +174,10 @@ class StreamReader:
 
     def _take_priority(self, frame: Frame) -> None:
         """RFC 9218 section 7.1."""
+        if frame.size < 4:
+            raise H2Error(ErrorCode.FRAME_SIZE_ERROR, "a PRIORITY_UPDATE frame that is too short")
         number = int.from_bytes(frame.payload[:4], "big") & _STREAM_MASK
-        if frame.stream or frame.size < 4 or not number:
+        if frame.stream or not number:
             raise H2Error(ErrorCode.PROTOCOL_ERROR, "a PRIORITY_UPDATE frame without its stream")
         priority = priority_of(frame.payload[4:])
         stream = self._machine.streams.get(number)
@@ -241,7 +243,7 @@ class StreamReader:
         return len(self._unfinished) < most or sum(c.is_running for c in self._unfinished) < most
 
     def on_cut_off(self, cycle: Receiver) -> None:
-        """From the machine: the stream of a call is over, before its response was complete."""
+        """From the machine: a call of the application may go on without its stream."""
         if len(self._unfinished) >= _FEW:
             self._unfinished = [each for each in self._unfinished if each.is_running]
         self._unfinished.append(cycle)

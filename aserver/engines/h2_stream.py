@@ -56,8 +56,11 @@ class Streams(Protocol):
     def flush_soon(self) -> None:
         """Something was given to the wire."""
 
-    def forget(self, stream: "H2Stream", cut_off: Receiver | None) -> None:
-        """It is over; with a call of the application that was cut off by that."""
+    def forget(self, stream: "H2Stream") -> None:
+        """It is over."""
+
+    def on_cut_off(self, cycle: Receiver) -> None:
+        """A call of the application may go on, though its stream is over before its response."""
 
 
 class H2Stream:
@@ -180,6 +183,7 @@ class H2Stream:
                 self._throw_away(len(data), ended=ended)
                 return
             if self.received > self._streams.request_limits.body_size and not self._tunnel:
+                self.inbound = RECEIVED if ended else RECEIVING
                 raise body_too_large(self._streams.request_limits)
             self._deliver(data)
         if ended:
@@ -362,14 +366,16 @@ class H2Stream:
     def reset(self, code: int) -> None:
         """End it at once."""
         if not self.is_over:
+            self._cut_off()
             self._streams.wire.reset(self.number, code)
             self._end()
             self._streams.flush_soon()
 
     def refuse(self, error: ProtocolError) -> None:
         """Answer the peer's mistake, and end the stream."""
-        if self.cycle is not None:
-            self.cycle.lost()
+        cycle = self._cut_off()
+        if cycle is not None:
+            cycle.lost()
         # Section 8.1.1: a mistake is an error of the stream, whatever answer comes before.
         is_malformed = error.status == 400
         if self._outbox.state is AWAITED:
@@ -399,14 +405,20 @@ class H2Stream:
 
     def lost(self) -> None:
         """It is gone: the peer has reset it, or the connection is lost."""
-        cycle = self.cycle
+        cycle = self._cut_off()
         self._end()
         if cycle is not None:
             cycle.lost()
 
+    def _cut_off(self) -> Receiver | None:
+        """Part with the call of the application, which may go on without its stream."""
+        cycle, self.cycle = self.cycle, None
+        if cycle is not None and self._outbox.state is not ENDED:
+            self._streams.on_cut_off(cycle)
+        return cycle
+
     def _end(self) -> None:
         """Nothing is sent or received any more."""
-        cut_off = None if self._outbox.state is ENDED else self.cycle
         self.inbound = RECEIVED
         self._outbox.clear()
         self._early.clear()
@@ -414,7 +426,7 @@ class H2Stream:
             self._credit(self._unread)
         if self._watch is not None:
             self._watch.stop()
-        self._streams.forget(self, cut_off)
+        self._streams.forget(self)
         self.cycle = self._tunnel = self._watch = None
 
     def drain(self) -> None:

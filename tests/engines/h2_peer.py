@@ -115,7 +115,6 @@ class Peer:
     ) -> None:
         self.sink = PeerSink(make, eager)
         self.engine = H2(self.sink, FakeDefaults(), self._new_wire, limits, request_limits)
-        self.refusals: list[ProtocolError] = []
         self.replies: defaultdict[int, Reply] = defaultdict(Reply)
         self.goaways: list[tuple[int, int]] = []  # last stream and code
         self.pings: list[Sent] = []

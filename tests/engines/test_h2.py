@@ -34,12 +34,13 @@ def test_our_settings_are_the_first_frame() -> None:
     told = {
         3: 100,
         4: 65_535,
-        6: LIMITS.headers_size + 32 * LIMITS.header_count,
         8: 1,
         9: 1,
     }
     assert {name: peer.settings[name] for name in told} == told
     assert peer.settings.get(2, 0) == 0  # there is no push
+    # Section 6.5.2: each field counts for 32 bytes more than it has.
+    assert peer.settings[6] >= LIMITS.headers_size + 32 * LIMITS.header_count
 
 
 def test_windows_and_streams_are_those_of_the_limits() -> None:
@@ -244,6 +245,18 @@ def test_resume_tells_those_who_wait_only(peer: Peer) -> None:
     peer.read_on()
     assert peer.made[0].calls == ["start", "resume"]
     assert peer.made[1].calls == ["start"]
+
+
+def test_who_waits_for_nothing_but_the_transport_is_told(peer: Peer) -> None:
+    peer.credit(0, 1 << 20)
+    peer.open(1, get(1))
+    peer.credit(1, 1 << 20)
+    peer.sink.full = True
+    assert not peer.made[0].begin(bytes(65_536))  # all of it is written, and that was too much
+    peer.turn()
+    assert peer.made[0].calls == ["start"]
+    peer.read_on()
+    assert peer.made[0].calls == ["start", "resume"]
 
 
 def test_who_is_idle_is_idle_again_when_the_transport_is_not_full_any_more(peer: Peer) -> None:

@@ -274,6 +274,23 @@ def test_a_field_that_grows_is_ended() -> None:
     assert len(peer.made) <= 1
 
 
+def test_a_head_without_an_end_is_ended_by_its_size() -> None:
+    peer = Peer()
+    peer.feed(headers(1, request_fields(), whole=False))
+    for _ in range(10):
+        peer.feed(continuation(1, block([(b"x", b"y" * 16_000)]), whole=False))
+    peer.read()
+    assert [code for _, code in peer.goaways] == [CALM]
+    assert not peer.made
+
+
+def test_settings_without_an_end_are_ended_by_their_size() -> None:
+    peer = Peer()
+    peer.feed(settings(*((1000 + name, 1) for name in range(2_000))))
+    peer.read()
+    assert [code for _, code in peer.goaways] == [CALM]
+
+
 def test_a_browser_that_leaves_a_page_is_no_flood() -> None:
     peer = Peer()
     for stream in range(1, 121, 2):

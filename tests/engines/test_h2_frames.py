@@ -32,7 +32,7 @@ from aserver.engines.h2_frames import (
     Frame,
     FrameReader,
     H2Error,
-    check_table_updates,
+    TableUpdates,
     goaway,
     ping,
 )
@@ -279,10 +279,10 @@ def headers(payload: bytes, flags: int = 0) -> Frame:
 def test_table_changes_twice_at_most(flags: int, before: bytes, rest: bytes) -> None:
     for update in UPDATES:
         for count in range(3):
-            check_table_updates(headers(before + update * count + rest, flags))
+            TableUpdates().check(headers(before + update * count + rest, flags))
         for count in (3, 1000):
             with pytest.raises(H2Error) as caught:
-                check_table_updates(headers(before + update * count + rest, flags))
+                TableUpdates().check(headers(before + update * count + rest, flags))
             assert caught.value.code == ErrorCode.COMPRESSION_ERROR
 
 
@@ -290,10 +290,10 @@ def test_table_changes_twice_at_most(flags: int, before: bytes, rest: bytes) -> 
 def test_any_header_section_begins_somehow(payload: bytes, flags: int) -> None:
     """Nothing but a refusal may come of it; none of one that has not three updates."""
     if sum(byte & 0xE0 == 0x20 for byte in payload) < 3:
-        check_table_updates(headers(payload, flags))
+        TableUpdates().check(headers(payload, flags))
     else:
         with suppress(H2Error):
-            check_table_updates(headers(payload, flags))
+            TableUpdates().check(headers(payload, flags))
 
 
 # Frames of our own

@@ -20,25 +20,22 @@ from hyperframe.frame import (
 
 from aserver.engines.h2_frames import (
     CONTINUATION,
-    DATA,
     END_HEADERS,
     END_STREAM,
     HEADERS,
     PING,
-    PREFACE,
     PRIORITY,
     PRIORITY_UPDATE,
     RST_STREAM,
     SETTINGS,
     WINDOW_UPDATE,
     ErrorCode,
-    FrameReader,
     ping,
 )
 from aserver.engines.h2_library import H2Library
 from aserver.types import Headers
 from tests.engines.h2_bytes import frame, number
-from tests.engines.h2_pair import TOLD, WHOLE, Heard, Pair, opened, parsed
+from tests.engines.h2_pair import TOLD, WHOLE, Pair, opened, parsed
 from tests.engines.h2_requests import head
 
 GATHERED = 65_535 // 2  # credit that may wait for more
@@ -260,18 +257,6 @@ def test_more_streams_than_were_advertised() -> None:
     streams = range(1, 200, 2)
     pair.send(*(frame(HEADERS, WHOLE, stream, block) for stream in streams))
     assert [call[:2] for call in pair.heard] == [("head", stream) for stream in streams]
-
-
-@pytest.mark.parametrize("window", [1, 1000, 65_534])
-def test_window_that_the_peer_has_not_read_of_yet(window: int) -> None:
-    """Section 6.9.3: who makes it smaller must be ready for what was sent before."""
-    wire = H2Library(TOLD._replace(stream_window=window))
-    heard = Heard()
-    data = frame(HEADERS, END_HEADERS, 1, Encoder().encode(head()))
-    data += b"".join(frame(DATA, stream=1, payload=b"x" * 13_107) for _ in range(5))
-    for each in FrameReader().feed(PREFACE + frame(SETTINGS) + data):
-        wire.feed(each, heard)
-    assert [call[0] for call in heard.calls] == ["room", "head", *["data"] * 5]
 
 
 def test_settings_of_nobody_are_forgotten() -> None:

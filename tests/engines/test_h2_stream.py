@@ -2,7 +2,6 @@
 
 import pytest
 
-from aserver.engines.h2_frames import RST_STREAM
 from aserver.limits import DRAIN_BYTES
 from aserver.types import Field
 from tests.engines.h2_bytes import (
@@ -136,13 +135,6 @@ def test_a_body_must_have_the_length_that_it_says(
     peer.read()
     assert other.ended
     peer.assert_nothing_is_left()
-
-
-def test_a_mistake_resets_its_stream_once(peer: Peer) -> None:
-    """Section 5.4.2: no RST_STREAM for what comes behind another one in the same frame."""
-    peer.open(1, post(1, "/", length(1)), data(1, b"ab"))
-    codes = [sent.code for sent in peer.sent if sent.kind == RST_STREAM]
-    assert codes == [PROTOCOL_ERROR]
 
 
 @pytest.mark.parametrize("stream_ended", [False, True])

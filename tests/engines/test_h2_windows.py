@@ -52,6 +52,16 @@ def test_no_more_is_sent_than_the_window_allows() -> None:
     assert peer.made[0].calls == ["start", "resume"]
 
 
+def test_who_waits_is_told_when_all_of_it_is_sent() -> None:
+    peer = with_window(5)
+    peer.open(1, get(1))
+    assert not peer.made[0].begin(b"0123456789")
+    peer.credit(1, 4)
+    assert peer.made[0].calls == ["start"]
+    peer.credit(1, 1)
+    assert peer.made[0].calls == ["start", "resume"]
+
+
 def test_heads_need_no_window() -> None:
     peer = with_window(0)
     reply = peer.open(1, get(1))
