@@ -5,7 +5,6 @@ import atexit
 import os
 import resource
 import signal
-import ssl
 import sys
 import threading
 from collections.abc import Iterator
@@ -48,7 +47,7 @@ def run(app: ASGIApplication | str, config: Config | None = None, **server_optio
     config = config or Config()
     loop = new_loop(config.process.loop)
     server = Server(app, config, **server_options)
-    with stop_signals(server), quiet_names(server):
+    with stop_signals(server):
         try:
             loop.set_debug(config.log.verbosity >= 3)
             asyncio.set_event_loop(loop)
@@ -107,44 +106,6 @@ def stop_signals(server: Server) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def quiet_names(server: Server) -> Iterator[None]:
-    """Keep a client's name for the server that is no ASCII from being written to stderr.
-
-    CPython ends such a handshake, which is logged as every other that fails. But it also writes a
-    traceback, about nothing of ours, as often as anybody likes. Without TLS, nothing is changed.
-    """
-    if not server.has_tls:
-        yield
-        return
-    before = sys.unraisablehook
-
-    def write(unraisable: "sys.UnraisableHookArgs") -> None:
-        if not _is_about_a_name(unraisable):
-            before(unraisable)
-
-    sys.unraisablehook = write
-    try:
-        yield
-    finally:
-        if sys.unraisablehook is write:  # else the application has one of its own
-            sys.unraisablehook = before
-
-
-def _is_about_a_name(unraisable: "sys.UnraisableHookArgs") -> bool:
-    """Whether it was raised where CPython decodes the name (RFC 6066 section 3) by itself.
-
-    That is in the middle of the handshake, between Python code and our callback.
-    """
-    error, trace = unraisable.exc_value, unraisable.exc_traceback
-    return (
-        isinstance(error, UnicodeDecodeError)
-        and error.encoding == "ascii"
-        and trace is not None
-        and trace.tb_frame.f_code is ssl.SSLObject.do_handshake.__code__
-    )
 
 
 def exit_now(code: int) -> None:

@@ -17,7 +17,7 @@ _HOST_NAME = 0
 _SLOW_GROUPS = range(0x0101, 0x0105)
 
 # As much as OpenSSL takes of a ClientHello.
-_MOST_SIZE = 131_396
+_MOST_SIZE = 4 + 131_396
 
 
 class HelloReader:

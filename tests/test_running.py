@@ -6,11 +6,9 @@ import logging
 import os
 import resource
 import signal
-import ssl
 import sys
 import time
 from collections.abc import AsyncGenerator
-from typing import Any
 
 import pytest
 
@@ -21,12 +19,10 @@ from aserver.declarations import ConfigError
 from aserver.running import (
     close_loop,
     new_loop,
-    quiet_names,
     raise_file_limit,
     run,
     stop_signals,
 )
-from aserver.tls_contexts import Certificates
 from aserver.types import Receive, Scope, Send
 from tests.certificates import Authority
 from tests.inside import Diary, ask, hello, wait_for
@@ -177,100 +173,6 @@ def test_application_that_raises_what_ends_a_process(
         run(app, Config.of(port=0, loop=loop))
     assert answers == [b"HTTP/1.1 500"] * 2
     assert sum("exception in the application" in message for message in caplog.messages) == 2
-
-
-# Names of the server that are no ASCII
-
-
-def greet(source: Certificates, client: ssl.SSLContext, name: bytes) -> None:
-    """A handshake whose client calls the server so."""
-    ascii_name = b"x" * len(name)
-    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
-    theirs = client.wrap_bio(to_client, to_server, server_hostname=ascii_name.decode())
-    with pytest.raises(ssl.SSLWantReadError):
-        theirs.do_handshake()
-    hello = ssl.MemoryBIO()
-    hello.write(to_server.read().replace(ascii_name, name))
-    with pytest.raises(ssl.SSLError, match="CALLBACK_FAILED"):
-        source.wrap(hello, to_client).do_handshake()
-
-
-@pytest.fixture
-def unraisable(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The messages of what could not be raised, and was told of."""
-    messages: list[str] = []
-    monkeypatch.setattr(sys, "unraisablehook", lambda args: messages.append(str(args.exc_value)))
-    return messages
-
-
-class Unlucky:
-    """Something whose end fails."""
-
-    def __init__(self, error: Exception) -> None:
-        self._error = error
-
-    def __del__(self) -> None:
-        raise self._error
-
-
-def test_a_name_that_is_no_ascii_is_no_news(authority: Authority, unraisable: list[str]) -> None:
-    issued = [authority.issue("one.test"), authority.issue("two.test")]
-    options: Any = {
-        "certfile": [each.certificate for each in issued],
-        "keyfile": [each.key for each in issued],
-    }
-    config = Config.of(**options)
-    source = Certificates(config.tls.pairs, config.tls, http2=True)
-    client = authority.client()
-    hook = sys.unraisablehook
-    name = "b\u00fccher.test".encode()
-    with quiet_names(Server(hello, config)):
-        greet(source, client, name)
-        assert unraisable == []
-        # Everything else is told of, also when it looks much like it.
-        for error in (
-            ZeroDivisionError("zero"),
-            UnicodeDecodeError("ascii", name, 1, 2, "ordinal not in range(128)"),
-        ):
-            Unlucky(error)
-            assert unraisable.pop() == str(error)
-        source.context.sni_callback = lambda *_: name.decode("ascii")  # type: ignore[assignment]
-        greet(source, client, b"one.test")
-        assert "ordinal not in range" in unraisable.pop()
-    assert sys.unraisablehook is hook
-    greet(source, client, name)
-    assert len(unraisable) == 1
-
-
-def test_without_tls_the_hook_is_left_alone(unraisable: list[str]) -> None:
-    hook = sys.unraisablehook
-    with quiet_names(Server(hello)):
-        assert sys.unraisablehook is hook
-
-
-def test_a_hook_of_the_applications_stays(
-    authority: Authority, unraisable: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def own(args: object) -> None: ...
-
-    with quiet_names(Server(hello, Config.of(**authority.issue().options))):
-        monkeypatch.setattr(sys, "unraisablehook", own)
-    assert sys.unraisablehook is own
-
-
-def test_run_has_the_hook_while_it_runs(authority: Authority, unraisable: list[str]) -> None:
-    hook = sys.unraisablehook
-    seen = []
-    diary = Diary()
-
-    async def look(scope: Scope) -> None:
-        seen.append(sys.unraisablehook)
-        asyncio.get_running_loop().call_soon(os.kill, os.getpid(), signal.SIGTERM)
-
-    diary.startup = look
-    run(diary, Config.of(port=0, **authority.issue().options))
-    assert seen != [hook]
-    assert sys.unraisablehook is hook
 
 
 # Limits of the process

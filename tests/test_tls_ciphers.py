@@ -30,7 +30,7 @@ def test_own() -> None:
 @pytest.mark.parametrize("ciphers", ["nonsense", " "])
 def test_unknown(ciphers: str) -> None:
     for check in (spoken, forbidden_suite):
-        with pytest.raises(ConfigError, match="^--ciphers: OpenSSL knows no cipher of TLS"):
+        with pytest.raises(ConfigError, match=r"^--ciphers: OpenSSL knows no cipher of TLS"):
             check(ciphers)
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aserver.tls_contexts import Certificates
-from tests.certificates import Authority
+from tests.certificates import HELLO, Authority
 from tests.fakes import rounds
 from tests.tls_scene import PLAIN, Scene
 from tests.tls_stage import (
@@ -211,6 +211,59 @@ async def test_a_first_record_that_is_no_hello(newest: New, data: bytes) -> None
     assert scene.calls == [call, "lost"]
     assert scene.line.received == alert
     assert scene.line.late_writes == 0
+
+
+@pytest.mark.parametrize("step", [1, 50, 1 << 30])
+async def test_a_hello_that_openssl_does_not_see(
+    source: Certificates, authority: Authority, step: int
+) -> None:
+    scene = Scene(source, client_of(authority))
+    name = HELLO.encode()
+    hello = scene.peer.hello()
+    assert hello.count(name) == 1
+    data = hello.replace(name, b"\xff" * len(name))
+    begin = 0
+    while not scene.calls:
+        scene.peer.feed(data[begin : begin + step])
+        begin += step
+    assert begin >= len(data)
+    assert scene.calls == ["insecure: the client asks for a name that is not ASCII"]
+    assert scene.line.is_closing()
+    assert scene.line.received == b""
+    scene.tls.data_received(hello)
+    await rounds(1)
+    assert scene.calls[1:] == ["lost"]
+    assert scene.line.received == b""
+
+
+async def test_a_hello_that_is_the_second(authority: Authority) -> None:
+    """Whoever is asked to begin again is looked at again (RFC 8446 section 4.1.4)."""
+    source = certificates(authority.issue())
+    source.context.set_ecdh_curve("secp521r1")
+    scene = Scene(source, client_of(authority, TLS_1_3))
+    scene.peer.feed(scene.peer.hello())
+    scene.peer.pull()
+    with pytest.raises(ssl.SSLWantReadError):
+        scene.peer.tls.do_handshake()
+    name = HELLO.encode()
+    scene.peer.feed(scene.peer.outgoing.read().replace(name, b"\xff" * len(name)))
+    assert scene.calls == ["insecure: the client asks for a name that is not ASCII"]
+    assert scene.line.is_closing()
+
+
+async def test_a_handshake_that_begins_twice(authority: Authority) -> None:
+    source = certificates(authority.issue())
+    source.context.set_ecdh_curve("secp521r1")
+    for step in (1, 7, 1 << 30):
+        await conversation(Scene(source, client_of(authority, TLS_1_3)), step)
+
+
+async def test_nothing_is_left_of_the_handshake(scene: New) -> None:
+    made = scene()
+    made.peer.feed(made.peer.hello()[:100])
+    assert made.tls._hello is not None
+    made = scene().opened()
+    assert made.tls._hello is None
 
 
 async def test_a_second_flight_that_is_broken(scene: New) -> None:

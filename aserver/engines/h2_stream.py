@@ -5,10 +5,9 @@ until the windows, the transport and the other streams leave room for it (`aserv
 what is received counts until the application has taken it, and only then the peer may send more.
 """
 
-from enum import Enum
 from typing import Protocol
 
-from ..limits import DRAIN_BYTES, RequestLimits, StreamLimits
+from ..limits import RequestLimits, StreamLimits
 from ..seams import Head, Receiver, Sink, Upgrading
 from ..types import Headers, ProtocolError, Request
 from .fields import refusal, trailer_line
@@ -16,23 +15,12 @@ from .guard import body_too_large
 from .h2_budgets import RESETS, Budgets
 from .h2_frames import ErrorCode, Frame
 from .h2_heads import ResponseFields, check_trailers, interim_fields
+from .h2_inbox import RECEIVED, RECEIVING, UNWANTED, Inbox
 from .h2_outbox import AWAITED, ENDED, Outbox
 from .h2_sending import Priority
 from .h2_tunnel import H2Tunnel
 from .h2_watch import StreamWatch
 from .h2_wire import Wire
-
-
-class Inbound(Enum):
-    """How far the request is."""
-
-    OPEN = "more of it is on its way"
-    UNWANTED = "it is answered, and the rest of it is thrown away"
-    ENDED = "all of it has come"
-
-
-# An enum's attribute look-up is a call in Python 3.11.
-RECEIVING, UNWANTED, RECEIVED = Inbound
 
 
 class Streams(Protocol):
@@ -68,25 +56,18 @@ class H2Stream:
 
     Attributes:
         cycle: Whose request it is, from `begin` to the end.
-        left: What is to come of the body by its content-length; None: nobody knows.
-        received: How many bytes of it have come.
     """
 
     __slots__ = (
-        "_discarded",
-        "_early",
+        "_inbox",
         "_outbox",
         "_streams",
         "_tunnel",
-        "_unread",
         "_waits",
         "_watch",
         "cycle",
-        "inbound",
-        "left",
         "number",
         "priority",
-        "received",
         "request",
     )
 
@@ -96,12 +77,7 @@ class H2Stream:
         self.request = request
         self.priority = Priority()
         self.cycle: Receiver | None = None
-        self.inbound = RECEIVED if ended else RECEIVING
-        self.left = request.content_length
-        self.received = 0
-        self._unread = 0  # bytes for which the peer has no credit yet
-        self._discarded = 0  # bytes that nobody wanted
-        self._early: list[bytes] = []  # of the body, or for a tunnel that is not there yet
+        self._inbox = Inbox(streams.wire, number, request.content_length, ended=ended)
         self._tunnel: H2Tunnel | None = None
         self._outbox = Outbox(streams.wire, number, streams.budgets)
         self._waits = False  # whether the application was told to
@@ -110,7 +86,7 @@ class H2Stream:
     def __repr__(self) -> str:
         return (
             f"<H2Stream {self.number} {self.request.method} {self.request.target!r} "
-            f"inbound={self.inbound.name} outbound={self._outbox.state.name} "
+            f"inbound={self._inbox.state.name} outbound={self._outbox.state.name} "
             f"waiting={self.waiting}>"
         )
 
@@ -120,8 +96,13 @@ class H2Stream:
         return self._outbox.waiting
 
     @property
+    def received(self) -> int:
+        """How many bytes of the request's body have come."""
+        return self._inbox.received
+
+    @property
     def sent(self) -> int:
-        """How many are."""
+        """How many bytes of the response's body were sent."""
         return self._outbox.sent
 
     @property
@@ -137,7 +118,7 @@ class H2Stream:
     @property
     def is_over(self) -> bool:
         """Whether nothing is sent or received any more."""
-        return self._outbox.state is ENDED and self.inbound is RECEIVED
+        return self._outbox.state is ENDED and self._inbox.state is RECEIVED
 
     # The request
 
@@ -148,23 +129,22 @@ class H2Stream:
             ProtocolError: It is refused.
         """
         self.cycle = cycle = self._streams.sink.on_request(self, self.request)
-        if self.inbound is RECEIVING and not self.request.upgrade:
+        if self._inbox.state is RECEIVING and not self.request.upgrade:
             self._watching().expect_body()
         cycle.start()
-        if self.request.upgrade:
-            return  # what came is for its tunnel
-        early, self._early = self._early, []
+        if not self.request.upgrade:  # what came is for its tunnel
+            self._take_early()
+
+    def _take_early(self) -> None:
+        early, self._inbox.early = self._inbox.early, []
         for data in early:
             self._deliver(data)
-        if self.inbound is RECEIVED:
+        if self._inbox.state is RECEIVED:
             self._deliver_end()
 
     def fits(self, frame: Frame) -> bool:
-        """Whether a DATA frame keeps what the content-length has promised (section 8.1.1)."""
-        if self.left is None or self.inbound is RECEIVED:
-            return True
-        rest = self.left - frame.body_size
-        return rest == 0 if frame.ends_stream else rest >= 0
+        """As `Inbox.fits`."""
+        return self._inbox.fits(frame)
 
     def take(self, data: bytes, size: int, *, ended: bool) -> None:
         """Take a piece of the body; `size` is what it took of the windows.
@@ -172,21 +152,18 @@ class H2Stream:
         Raises:
             ProtocolError: The body is too large.
         """
-        self._unread += size
-        if size > len(data):
-            self._credit(size - len(data))  # padding
-        if data:
-            self.received += len(data)
-            if self.left is not None:
-                self.left -= len(data)
-            if self.inbound is UNWANTED:
-                self._throw_away(len(data), ended=ended)
-                return
-            if self.received > self._streams.request_limits.body_size and not self._tunnel:
-                self.inbound = RECEIVED if ended else RECEIVING
-                raise body_too_large(self._streams.request_limits)
+        inbox, limits = self._inbox, self._streams.request_limits
+        inbox.count(len(data), size)
+        self._streams.flush_soon()
+        if inbox.state is UNWANTED:
+            self._throw_away()
+        elif inbox.received > limits.body_size and self._tunnel is None:
+            if ended:
+                inbox.state = RECEIVED
+            raise body_too_large(limits)
+        elif data:
             self._deliver(data)
-        if ended:
+        if ended and not self.is_over:
             self.take_end()
 
     def take_end(self) -> None:
@@ -195,12 +172,10 @@ class H2Stream:
         Raises:
             ProtocolError: It is not, by its content-length.
         """
-        if self.inbound is UNWANTED:
+        if self._inbox.state is UNWANTED:
             self._end()
             return
-        if self.left:
-            raise ProtocolError(400, "the request body is shorter than its Content-Length")
-        self.inbound = RECEIVED
+        self._inbox.end()
         if self._watch is not None:
             self._watch.end_body()
         self._deliver_end()
@@ -211,7 +186,7 @@ class H2Stream:
         Raises:
             ProtocolError: It is not, or they are malformed.
         """
-        if self.inbound is RECEIVING:
+        if self._inbox.state is RECEIVING:
             check_trailers(fields, self._streams.request_limits)
         self.take_end()
 
@@ -219,7 +194,7 @@ class H2Stream:
         if self._tunnel is not None:
             self._tunnel.feed(data)
         elif self.cycle is None or self.request.upgrade:
-            self._early.append(data)
+            self._inbox.early.append(data)
         else:
             self.cycle.feed(data)
 
@@ -236,16 +211,12 @@ class H2Stream:
     @property
     def is_waiting_for_us(self) -> bool:
         """Whether the peer cannot send more of the body now."""
-        return self._unread >= self._streams.limits.window // 2 or self.request.expects_continue
+        is_full = self._inbox.unread >= self._streams.limits.window // 2
+        return is_full or self.request.expects_continue
 
     def consumed(self, size: int) -> None:
         """The application took `size` bytes: the peer may send as many again."""
-        if self._unread:
-            self._credit(size)
-
-    def _credit(self, size: int) -> None:
-        self._unread -= size
-        self._streams.wire.credit(self.number, size)
+        self._inbox.credit(size)
         self._streams.flush_soon()
 
     # The response
@@ -307,12 +278,8 @@ class H2Stream:
         self._tunnel = tunnel = H2Tunnel(self, self._streams.sink, cycle)
         self.respond(head, b"", True)
         cycle.upgraded(tunnel)
-        early, self._early = self._early, []
-        for data in early:
-            tunnel.feed(data)
-        if self.inbound is RECEIVED:
-            tunnel.feed_eof()
-        elif self._streams.is_stopping:
+        self._take_early()
+        if self._streams.is_stopping and self._inbox.state is RECEIVING:
             tunnel.drain()
 
     # When it is its turn
@@ -341,23 +308,18 @@ class H2Stream:
     def _finish(self) -> None:
         """All of the response is sent."""
         self._streams.budgets.give(RESETS, 1)
-        if self.inbound is RECEIVED:
+        if self._inbox.state is RECEIVED:
             self._end()
             return
-        self.inbound = UNWANTED
         self._watching().end_writing()
         self._watching().expect_rest()
-        self._throw_away(self._unread)
+        self._throw_away()
 
-    def _throw_away(self, size: int, *, ended: bool = False) -> None:
-        """Nobody wants the rest of the request. A short one may end in peace (section 8.1)."""
-        if size:
-            self._credit(size)
-        self._discarded += size
-        if ended:
-            self._end()
-        elif self._discarded + (self.left or 0) > DRAIN_BYTES:
+    def _throw_away(self) -> None:
+        """Nobody wants the rest of the request."""
+        if not self._inbox.discard():
             self.reset(ErrorCode.NO_ERROR)
+        self._streams.flush_soon()
 
     def give_up_rest(self) -> None:
         """The rest of a request that nobody wants has not come in time."""
@@ -419,11 +381,8 @@ class H2Stream:
 
     def _end(self) -> None:
         """Nothing is sent or received any more."""
-        self.inbound = RECEIVED
+        self._inbox.clear()
         self._outbox.clear()
-        self._early.clear()
-        if self._unread:  # what nobody will take does not count any more: others need the window
-            self._credit(self._unread)
         if self._watch is not None:
             self._watch.stop()
         self._streams.forget(self)
