@@ -201,8 +201,8 @@ STARTS: dict[str, Start] = {
         *_pair(made),
         *("--ciphers", "NONE-SUCH"),
     ],
-    "--ciphers: they are for TLS 1.2, which is not spoken (--tls-min-version 1.3)": lambda made, _: [
-        *_pair(made),
+    "--ciphers: they are for TLS 1.2, which is not spoken (--tls-min-version 1.3)": lambda a, _: [
+        *_pair(a),
         *("--ciphers", "ECDHE", "--tls-min-version", "1.3"),
     ],
 }

@@ -6,6 +6,7 @@ import gc
 import logging
 import signal
 import socket
+import sys
 import threading
 import time
 from pathlib import Path
@@ -515,6 +516,8 @@ def test_relative_paths_begin_where_the_server_was_built(
     (here / "restless.py").write_text(
         f"import os\nfrom tests.inside import hello as app\nos.chdir({str(there)!r})\n"
     )
+    monkeypatch.delitem(sys.modules, "restless", raising=False)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
     monkeypatch.chdir(here)
     options = Config.of(
         port=0,
@@ -530,11 +533,13 @@ def test_relative_paths_begin_where_the_server_was_built(
     async def test() -> None:
         server = Server("restless:app", options)
         await server.start()
-        assert Path.cwd() == there
-        _, unix, _ = server.listeners
-        assert str(unix) == f"unix:{here / 's'}"
-        assert (await ask(str(unix))).endswith(b"hello")
-        await server.stop()
+        try:
+            assert Path.cwd() == there
+            _, unix, _ = server.listeners
+            assert str(unix) == f"unix:{here / 's'}"
+            assert (await ask(str(unix))).endswith(b"hello")
+        finally:
+            await server.stop()
         assert not (here / "s").exists()
 
     run_in_loop(test())
