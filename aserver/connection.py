@@ -106,7 +106,7 @@ class Connection(PhasedConnection):
             self.writelines = partial(_write_joined, transport)
         self.is_closing = transport.is_closing
         if self.phase is HANDSHAKE or context.new_wire is not None:
-            self._engine: Engine = Opening(self)
+            self._engine: Engine = Opening(self, context)
         else:
             self._speak(is_http2=False)
 
@@ -228,7 +228,9 @@ class Connection(PhasedConnection):
             self.deadline = inf
         elif self._in_turn:
             self._enter(RECEIVING)
-        elif self.phase is not WRITING:  # else that is about all streams
+        elif self.write_paused:
+            self._await_reader()  # that is about all streams
+        else:
             self._enter_active()
         if request.upgrade and context.new_frames is not None and is_handshake(request):
             return self._on_handshake(channel, request)
@@ -270,7 +272,7 @@ class Connection(PhasedConnection):
 
     def on_idle(self) -> None:
         if self.write_paused:
-            self._enter_writing(WRITING)
+            self._await_reader()
             return
         context = self._context
         self.phase = IDLE

@@ -88,6 +88,11 @@ class PhasedConnection(asyncio.Protocol):
         self._enter(phase)
         self._unsent = self._count_unsent()
 
+    def _await_reader(self) -> None:
+        """Wait for the peer to read, if that is not what is waited for already."""
+        if self.phase is not WRITING:
+            self._enter_writing(WRITING)
+
     def _count_unsent(self) -> int:
         """How many bytes wait for the peer, those of a file included.
 

@@ -25,7 +25,7 @@ class Http2:
         help="Most requests of one connection at a time; further ones are refused.",
     )
     http2_max_requests: int = option(
-        10_000,
+        1_000_000,
         "--http2-max-requests",
         minimum=0,
         unit="requests",

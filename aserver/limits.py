@@ -175,7 +175,7 @@ class TokenBucket:
         self._rate = rate
         self._at = 0.0
 
-    def take(self, now: float, count: int = 1) -> bool:
+    def take(self, now: float, count: float = 1) -> bool:
         """Take some; False: there are not as many. `now` is in seconds, and only advances."""
         self.give((now - self._at) * self._rate)
         self._at = now

@@ -273,9 +273,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         if not data or (self._state is not OPEN and self._state is not HEARD):
             return
         try:
-            written = self._tls.write(data)
-            while written < len(data):
-                written += self._tls.write(memoryview(data)[written:])
+            self._tls.write(data)
         except ssl.SSLWantReadError:  # nothing can be sent before the rest of it
             self._fail("half a message about new keys has come")
         except ssl.SSLError as error:

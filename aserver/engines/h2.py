@@ -70,6 +70,7 @@ class H2:
         "_feeding",
         "_filled",
         "_flushing",
+        "_held",
         "_pumping",
         "_reader",
         "_state",
@@ -113,6 +114,7 @@ class H2:
         self._waiting = NOTHING
         self._feeding = False
         self._flushing = False
+        self._held = False  # whether more has come than is looked at
         self._pumping = False
         self._filled = 0  # bytes of bodies that wait in the wire
         self.sent = 0
@@ -134,11 +136,38 @@ class H2:
             return
         self._feeding = True
         try:
-            self._reader.feed(data)
+            has_more = self._reader.feed(data)
         finally:
             self._feeding = False
         self._pump()
         self._flush()
+        if has_more:
+            self._hold()
+
+    def _hold(self) -> None:
+        """There is more to do than should be done at once: read nothing, and go on soon."""
+        if not self._held and self._state is not CLOSED:
+            self._held = True
+            self.sink.pause_reading()
+            self.sink.soon(self._go_on)
+
+    def _go_on(self) -> None:
+        if self._state is CLOSED:
+            return
+        self._held = False
+        self.sink.resume_reading()
+        self._feeding = True
+        try:
+            has_more = self._reader.go_on()
+        except ProtocolError as error:
+            self.sink.on_refused(self, error)
+            return
+        finally:
+            self._feeding = False
+        self._pump()
+        self._flush()
+        if has_more:
+            self._hold()
 
     def on_stream(self) -> None:
         """From the reader: a stream was opened."""
@@ -161,9 +190,9 @@ class H2:
     def send(self, stream: H2Stream) -> None:
         """From a stream: it has something to send."""
         self.queue.add(stream)
-        if not self._feeding and not self._pumping:
-            self._pump()
-            self.flush_soon()
+        if len(self.streams) == 1 and not self._feeding and not self._pumping:
+            self._pump()  # else the others shall have their say before
+        self.flush_soon()
 
     def _pump(self) -> None:
         """Let streams send, as long as there is something and the transport takes it."""
@@ -181,12 +210,17 @@ class H2:
                 else:
                     queue.discard(stream)
                 self._count(stream.sent - sent)
-                if not sink.write_paused:
-                    stream.resume()
+                if not sink.write_paused and stream.resume() and self._goes_before(stream):
+                    self.flush_soon()  # with what comes of that, which goes before the others
+                    return
         except H2Error as error:
             sink.on_refused(self, error)
         finally:
             self._pumping = False
+
+    def _goes_before(self, stream: H2Stream) -> bool:
+        """Whether a stream, if it had more to send, would have its turn before all that have."""
+        return len(self.queue) > 0 and self.queue.is_before(stream)
 
     def _count(self, size: int) -> None:
         """So much of a body was sent."""
@@ -203,13 +237,15 @@ class H2:
 
     def _flush_now(self) -> None:
         self._flushing = False
-        self._flush()
+        if self._state is not CLOSED:
+            self._pump()
+            self._flush()
 
     def _flush(self) -> None:
         if self._state is CLOSED:
             return
         self._filled = 0
-        if self._state is not OPEN and not self.streams:
+        if self._is_done:
             self.leave()  # in one piece with the last response, for who looks at nothing behind it
         data = self.wire.take()
         if data:
@@ -220,11 +256,9 @@ class H2:
     def resume(self) -> None:
         """The transport takes bytes again."""
         self._waiting = NOTHING  # for a request again, if there is nothing to be sent
-        self._pump()
         for stream in list(self.streams.values()):
-            if not self.sink.write_paused:
-                stream.resume()
-        self._flush()
+            stream.resume()
+        self.flush_soon()  # with what comes of that
 
     # The end of streams, and of the connection
 
@@ -239,7 +273,7 @@ class H2:
 
     def _rest(self) -> None:
         """There are no streams: be idle, or wait for the rest of a head, or close."""
-        if self._state is not OPEN:
+        if self._is_done:
             self._state = CLOSED
             self.sink.linger()
             return
@@ -252,9 +286,11 @@ class H2:
             self.sink.on_head()
 
     @property
-    def is_closed(self) -> bool:
-        """Whether nothing is sent or taken any more."""
-        return self._state is CLOSED
+    def _is_done(self) -> bool:
+        """Whether it has come to its end; not so one that is still to make its first request."""
+        if self.streams or self._state is OPEN:
+            return False
+        return self._state is LEAVING or (self._reader.requests > 0 and not self.mid_head)
 
     @property
     def is_leaving(self) -> bool:

@@ -28,7 +28,7 @@ class Budget(Enum):
     # A reset takes us the work on a request, and its sender a frame (CVE-2023-44487). A browser
     # that leaves a page resets what it has asked for; a proxy does for each of its clients that
     # leaves, so there may be one more for each request that came to its end.
-    RESETS = (80, 30, "requests were cancelled")
+    RESETS = (98, 50, "requests were cancelled")
     # The same, with the peer letting us do it (CVE-2025-8671).
     FAULTS = (50, 10, "streams had to be reset for a mistake")
     # Above what we have said is allowed at a time; a peer may not have read that yet.
@@ -63,7 +63,7 @@ class Budgets:
         self._sink = sink
         self._buckets: dict[Budget, TokenBucket] = {}  # of those that were ever touched
 
-    def spend(self, budget: Budget, count: int = 1) -> None:
+    def spend(self, budget: Budget, count: float = 1) -> None:
         """Count one, or one that weighs more.
 
         Raises:
@@ -96,6 +96,7 @@ class Budgets:
         elif kind == WINDOW_UPDATE:
             self.spend(UPDATES)
         elif kind == RST_STREAM:
-            self.spend(CONTROLS if is_late else RESETS)
+            if is_late:  # else it is counted with its stream
+                self.spend(CONTROLS)
         elif kind != CONTINUATION:  # of which the library takes 64 for one request
             self.spend(CONTROLS)

@@ -7,6 +7,9 @@ from ..types import ProtocolError
 from .h2_frames import Frame
 from .h2_wire import Wire
 
+# Pieces up to this size are put together, in bytes.
+_SMALL = 1024
+
 
 class Inbound(Enum):
     """How far the request is."""
@@ -63,6 +66,14 @@ class Inbox:
         if self.unread:
             self.unread -= size
             self._wire.credit(self._number, size)
+
+    def keep(self, data: bytes) -> None:
+        """Keep a piece for who is to take it. (A small one costs more than it holds.)"""
+        early = self.early
+        if early and len(early[-1]) < _SMALL and len(data) < _SMALL:
+            early[-1] += data
+        else:
+            early.append(data)
 
     def end(self) -> None:
         """All has come.

@@ -9,9 +9,11 @@ from .h2_wire import Wire
 
 # A smaller piece, with more waiting, is one that the peer's window has made small.
 _CRUMB_SIZE = 256
-# What a piece of data may cost its receiver in WINDOW_UPDATE frames: one of the stream, one of the
-# connection. Besides, those of gRPC send a PING with each to measure the way.
-_UPDATES_PER_PIECE = 2
+# What a piece of data may cost its receiver in WINDOW_UPDATE frames: one of the stream and one of
+# the connection, as often as it reads, which is every 4 KiB in Go's net/http. Besides, clients of
+# gRPC send a PING with each piece to measure the way.
+_UPDATES = 2
+_UPDATE_SIZE = 4096
 
 
 class Outbound(Enum):
@@ -110,7 +112,7 @@ class Outbox:
         if size == room and size < _CRUMB_SIZE and size < self.waiting:
             self._budgets.spend(CRUMBS)
         else:
-            self._budgets.give(UPDATES, _UPDATES_PER_PIECE)
+            self._budgets.give(UPDATES, _UPDATES * (1 + size // _UPDATE_SIZE))
             self._budgets.give(CONTROLS, 1)
         ends = size == self.waiting and self.state is ENDING and self._trailers is None
         wire.data(number, self._cut(size), ends=ends)

@@ -6,11 +6,13 @@ one read are begun when all of it is looked at, so that one that was reset at on
 the application.
 """
 
+from collections.abc import Iterator
+from itertools import chain, islice
 from typing import Protocol
 
 from ..seams import Receiver
 from ..types import Headers, ProtocolError, Request
-from .h2_budgets import CONTROLS, FAULTS, REFUSALS
+from .h2_budgets import CONTROLS, FAULTS, REFUSALS, RESETS
 from .h2_frames import (
     CONTINUATION,
     DATA,
@@ -37,6 +39,13 @@ _FAULTS = {400: 1, 431: 10}
 # RFC 9218 section 13.1: whose connection has requests of many people must not let them compete.
 _PROXIED = (b"forwarded", b"via", b"x-forwarded-for")
 _HEADER_FRAMES = (HEADERS, CONTINUATION)
+# Who asks and takes it back at once is up to no good; not so who has waited for a while (seconds),
+# and leaves a page with all that it has asked for.
+_OLD_AGE = 2.0
+_OLD_WEIGHT = 0.25
+_UNBEGUN_WEIGHT = 0.5  # of a request that came with its reset, and cost no call
+# So many frames are taken at once; other connections have their turn before the next.
+_MOST_AT_ONCE = 256
 _GOAWAY_SIZE = 8  # at least
 _MOST_SETTINGS_SIZE = 64 * 6
 _STREAM_MASK = 2**31 - 1
@@ -55,10 +64,6 @@ class Machine(Streams, Protocol):
     streams: dict[int, H2Stream]
     queue: SendQueue[H2Stream]
     most_header_size: int
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether nothing is taken any more."""
 
     @property
     def is_leaving(self) -> bool:
@@ -87,10 +92,12 @@ class StreamReader:
 
     __slots__ = (
         "_begun",
+        "_coming",
         "_frames",
         "_header_size",
         "_header_stream",
         "_machine",
+        "_rest",
         "_table_updates",
         "_unfinished",
         "_wishes",
@@ -101,6 +108,8 @@ class StreamReader:
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
         self._frames = FrameReader()
+        self._coming: Iterator[Frame] | None = None  # frames that are still to be taken
+        self._rest = b""  # what has come behind them
         self._header_stream = 0  # whose header section has come in part
         self._header_size = 0  # bytes of it
         self._table_updates = TableUpdates()
@@ -115,20 +124,38 @@ class StreamReader:
         """Whether a request head has come in part."""
         return self._frames.mid_head or self._header_stream != 0
 
-    def feed(self, data: bytes) -> None:
-        """Take bytes from the peer.
+    def feed(self, data: bytes) -> bool:
+        """Take bytes from the peer, but not too much at once. Returns whether there is more to do.
 
         Raises:
             H2Error: It has broken the connection.
         """
+        if self._coming is not None:
+            self._rest += data
+            return True
+        self._coming = self._frames.feed(data)
+        return self.go_on()
+
+    def go_on(self) -> bool:
+        """Take more of what has come; as `feed`."""
+        assert self._coming is not None
         try:
-            for frame in self._frames.feed(data):
+            for frame in islice(self._coming, _MOST_AT_ONCE):
                 self._take(frame)
-                if self._machine.is_closed:
-                    return
             self._begin_all()
         finally:
             self._begun.clear()
+        return self._has_more()
+
+    def _has_more(self) -> bool:
+        assert self._coming is not None
+        following = next(self._coming, None)
+        if following is not None:
+            self._coming = chain((following,), self._coming)
+            return True
+        rest, self._rest = self._rest, b""
+        self._coming = self._frames.feed(rest) if rest else None
+        return self._coming is not None
 
     def _take(self, frame: Frame) -> None:
         number = frame.stream
@@ -270,16 +297,26 @@ class StreamReader:
             self._refuse(stream, error)
 
     def _refuse(self, stream: H2Stream, error: ProtocolError) -> None:
-        self._machine.budgets.spend(FAULTS, _FAULTS.get(error.status, 0))
+        # Who does not read its answers could ask for any number of these, which cost nothing else.
+        usual = 1 if self._machine.sink.write_paused else 0
+        self._machine.budgets.spend(FAULTS, _FAULTS.get(error.status, usual))
         self._machine.sink.on_refused(stream, error)
 
     def on_reset(self, number: int, *, by_peer: bool) -> None:
         """A stream is gone."""
+        stream = self._machine.streams.get(number)
         if not by_peer:
             self._machine.budgets.spend(FAULTS)
-        stream = self._machine.streams.get(number)
+        elif stream is not None:
+            self._machine.budgets.spend(RESETS, self._weight(stream))
         if stream is not None:
             stream.lost()
+
+    def _weight(self, stream: H2Stream) -> float:
+        """What it counts that the peer resets a stream."""
+        if self._machine.sink.now >= stream.opened_at + _OLD_AGE:
+            return _OLD_WEIGHT
+        return 1 if stream.cycle is not None else _UNBEGUN_WEIGHT
 
     def on_room(self, number: int) -> None:
         """A window has grown."""

@@ -55,6 +55,9 @@ class SendQueue(Generic[Sender]):
     def __init__(self) -> None:
         self._levels: dict[int, dict[Sender, None]] = {}  # by urgency; those that have any
 
+    def __len__(self) -> int:
+        return sum(map(len, self._levels.values()))
+
     def __bool__(self) -> bool:
         return bool(self._levels)
 
@@ -77,6 +80,17 @@ class SendQueue(Generic[Sender]):
     def first(self) -> Sender:
         """Whose turn it is; there must be somebody."""
         return next(iter(self._levels[min(self._levels)]))
+
+    def is_before(self, stream: Sender) -> bool:
+        """Whether a stream, not in here for now, would have its turn before all that are.
+
+        That is so if it is more urgent; or as urgent, and nobody is of use in parts.
+        """
+        urgency = min(self._levels)
+        if stream.priority.urgency == urgency:
+            everybody = (*self._levels[urgency], stream)
+            return not any(each.priority.incremental for each in everybody)
+        return stream.priority.urgency < urgency
 
     def rotate(self, stream: Sender) -> None:
         """It has had its turn, and has more."""

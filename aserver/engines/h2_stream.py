@@ -67,6 +67,7 @@ class H2Stream:
         "_watch",
         "cycle",
         "number",
+        "opened_at",
         "priority",
         "request",
     )
@@ -76,6 +77,7 @@ class H2Stream:
         self.number = number
         self.request = request
         self.priority = Priority()
+        self.opened_at = streams.sink.now
         self.cycle: Receiver | None = None
         self._inbox = Inbox(streams.wire, number, request.content_length, ended=ended)
         self._tunnel: H2Tunnel | None = None
@@ -194,7 +196,7 @@ class H2Stream:
         if self._tunnel is not None:
             self._tunnel.feed(data)
         elif self.cycle is None or self.request.upgrade:
-            self._inbox.early.append(data)
+            self._inbox.keep(data)
         else:
             self.cycle.feed(data)
 
@@ -237,19 +239,19 @@ class H2Stream:
         """Ask for a turn; returns whether there is room for more."""
         outbox, sink = self._outbox, self._streams.sink
         self._streams.send(self)
-        if outbox.waiting:
-            self._watching().await_room()
         has_room = outbox.is_empty and not sink.write_paused and not sink.is_closing()
         self._waits = not has_room
         return has_room
 
     def inform(self, status: int, headers: Headers) -> None:
         """Send an interim response."""
-        if self._outbox.state is not AWAITED:
-            return
         if status == 100:
             self.request.expects_continue = False
+            if self._inbox.state is not RECEIVING:
+                return
             self._watching().expect_body()  # it begins to send now
+        if self._outbox.state is not AWAITED:
+            return
         self._streams.wire.head(self.number, interim_fields(status, headers), ends=False)
         self._streams.flush_soon()
 
@@ -277,6 +279,8 @@ class H2Stream:
         """Become a tunnel (RFC 8441 section 5)."""
         self._tunnel = tunnel = H2Tunnel(self, self._streams.sink, cycle)
         self.respond(head, b"", True)
+        if self.is_over:
+            return
         cycle.upgraded(tunnel)
         self._take_early()
         if self._streams.is_stopping and self._inbox.state is RECEIVING:
@@ -290,18 +294,23 @@ class H2Stream:
         Raises:
             H2Error: As `Outbox.push`.
         """
-        more = self._outbox.push()
-        if self._outbox.state is ENDED:
+        outbox = self._outbox
+        more = outbox.push()
+        if outbox.state is ENDED:
             self._finish()
-        elif self._watch is not None and not self._outbox.waiting:
+        elif outbox.waiting and not more:
+            self._watching().await_room()
+        elif self._watch is not None and not outbox.waiting:
             self._watch.end_writing()
         return more
 
-    def resume(self) -> None:
-        """There may be room for more."""
+    def resume(self) -> bool:
+        """There may be room for more; returns whether more is to be expected of the application."""
         if self._waits and self._outbox.is_empty and self.cycle is not None:
             self._waits = False
             self.cycle.resume()
+            return True
+        return False
 
     # The end
 

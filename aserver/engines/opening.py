@@ -4,8 +4,9 @@ RFC 9113 section 3.3: who knows that a server speaks HTTP/2 begins with its pref
 method of that name.
 """
 
-from ..seams import Sink
+from ..seams import Defaults, Sink
 from ..types import ProtocolError
+from .h1_wire import refusal_response
 from .h2_frames import PREFACE
 
 # Its first line, which no request of HTTP/1 can have.
@@ -15,10 +16,11 @@ _MARK = PREFACE[:16]
 class Opening:
     """The engine of a connection of which nothing is known."""
 
-    __slots__ = ("_held", "_sink")
+    __slots__ = ("_defaults", "_held", "_sink")
 
-    def __init__(self, sink: Sink) -> None:
+    def __init__(self, sink: Sink, defaults: Defaults) -> None:
         self._sink = sink
+        self._defaults = defaults
         self._held = b""
 
     def __repr__(self) -> str:
@@ -48,8 +50,9 @@ class Opening:
         return None
 
     def refuse(self, error: ProtocolError) -> None:
-        """It has taken too long to say anything."""
-        self._sink.close()
+        """It has taken too long; as nothing says HTTP/2 yet, it is answered as HTTP/1 would be."""
+        self._sink.write(refusal_response(error, self._defaults))
+        self._sink.linger()
 
     def resume(self) -> None:
         """The transport takes bytes again."""
