@@ -18,6 +18,8 @@ from .tls_options import KeyPair
 
 NewProtocol = Callable[[], asyncio.Protocol]
 
+_SPEAKS_TLS = "speaks TLS; unix sockets and -e tcp: never do"
+
 
 class Spoken(Protocol):
     """An address, as far as it counts here: a listener, or the place of one to be."""
@@ -44,14 +46,12 @@ def certificates_for(
     tls = config.tls
     if not any(each.kind is Kind.TLS for each in spoken):
         if any(each.kind is Kind.REDIRECT for each in spoken):
-            raise ConfigError("--redirect-bind: no other address speaks TLS; unix sockets never do")
+            raise ConfigError(f"--redirect-bind: no other address {_SPEAKS_TLS}")
         if tls.client_certs != "none":
             # Whoever asks for them believes that nobody comes in without one.
-            raise ConfigError(
-                f"--client-certs {tls.client_certs}: no address speaks TLS; unix sockets never do"
-            )
+            raise ConfigError(f"--client-certs {tls.client_certs}: no address {_SPEAKS_TLS}")
         if tls.certfile:
-            server_log.warning("--certfile: no address speaks TLS; unix sockets never do")
+            server_log.warning("--certfile: no address %s", _SPEAKS_TLS)
     return load_certificates(config, [each.pairs for each in spoken], directory)
 
 

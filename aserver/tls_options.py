@@ -4,7 +4,7 @@ A section of the tree in `aserver.config`, which says how options are declared.
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 from .declarations import ConfigError, option
@@ -126,9 +126,8 @@ class Tls:
         """
         if self.ca_certs == "":
             raise ConfigError("--ca-certs: the name of the file is empty")
-        if not has_certificate and (self.client_certs != "none" or self.ca_certs is not None):
-            label = "--ca-certs" if self.client_certs == "none" else "--client-certs"
-            raise ConfigError(f"{label}: there is no certificate of the server (--certfile)")
+        if not has_certificate:
+            self._check_plain()
         if self.client_certs != "none" and self.ca_certs is None:
             raise ConfigError(
                 f"--client-certs {self.client_certs}: whose certificates? Give --ca-certs"
@@ -140,3 +139,10 @@ class Tls:
             raise ConfigError(
                 "--ciphers: they are for TLS 1.2, which is not spoken (--tls-min-version 1.3)"
             )
+
+    def _check_plain(self) -> None:
+        """Without a certificate plain HTTP is served. Who sets anything up here wants TLS."""
+        for each in fields(self):
+            if getattr(self, each.name) != each.default:
+                label = each.metadata["option"].long
+                raise ConfigError(f"{label}: there is no certificate of the server (--certfile)")

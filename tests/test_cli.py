@@ -293,7 +293,7 @@ def test_check_config_loads_the_certificates(
         (["--redirect-bind", "127.0.0.1:0"], "--redirect-bind: no other address speaks TLS; .*"),
         (
             ["--client-certs", "required", "--ca-certs", "none"],
-            "--client-certs required: no address speaks TLS; unix sockets never do",
+            "--client-certs required: no address speaks TLS; unix sockets and -e tcp: never do",
         ),
         (["--redirect-port", "443"], r"--redirect-port: nothing is redirected \(--redirect-bind\)"),
         (
@@ -313,7 +313,7 @@ def test_the_check_says_what_a_run_says(
 def test_a_certificate_that_nobody_uses() -> None:
     """It is not opened, neither by the check nor by a run, and both say so."""
     options = ["-u", "s", "--certfile", "none"]
-    warning = "WARNING  --certfile: no address speaks TLS; unix sockets never do\n"
+    warning = "WARNING  --certfile: no address speaks TLS; unix sockets and -e tcp: never do\n"
     checked = subprocess.run(
         [*COMMAND, *options, "--check-config", "plain:app"],
         capture_output=True,

@@ -186,16 +186,23 @@ STARTS: dict[str, Start] = {
         *_pair(made),
         *("--ca-certs", made.file),
     ],
-    "--client-certs required: no address speaks TLS; unix sockets never do": lambda made, where: [
-        *_pair(made),
-        *("--client-certs", "required", "--ca-certs", made.file, "-u", str(where / "s")),
-    ],
+    "--client-certs required: no address speaks TLS; unix sockets and -e tcp: never do": (
+        lambda made, where: [
+            *_pair(made),
+            *("--client-certs", "required", "--ca-certs", made.file, "-u", str(where / "s")),
+        ]
+    ),
     "--redirect-bind: there is no certificate (--certfile)": lambda made, where: [
         *("--redirect-bind", "127.0.0.1:0")
     ],
-    "--redirect-bind: no other address speaks TLS; unix sockets never do": lambda made, where: [
-        *_pair(made),
-        *("--redirect-bind", "127.0.0.1:0", "-u", str(where / "s")),
+    "--redirect-bind: no other address speaks TLS; unix sockets and -e tcp: never do": (
+        lambda made, where: [
+            *_pair(made),
+            *("--redirect-bind", "127.0.0.1:0", "-u", str(where / "s")),
+        ]
+    ),
+    "--tls-min-version: there is no certificate of the server (--certfile)": lambda made, where: [
+        *("--tls-min-version", "1.3")
     ],
     "--ciphers: OpenSSL knows no cipher of TLS 1.2 in '…'": lambda made, where: [
         *_pair(made),

@@ -127,15 +127,15 @@ def judged(**options: Any) -> Iterator[tuple[Config, list[Sequence[Spoken]]]]:
     [
         (
             {"redirect_bind": "127.0.0.1:0"},
-            "--redirect-bind: no other address speaks TLS; unix sockets never do",
+            "--redirect-bind: no other address speaks TLS; unix sockets and -e tcp: never do",
         ),
         (
             {"client_certs": "required", "ca_certs": "none.pem"},
-            "--client-certs required: no address speaks TLS; unix sockets never do",
+            "--client-certs required: no address speaks TLS; unix sockets and -e tcp: never do",
         ),
         (
             {"client_certs": "optional", "ca_certs": "none.pem", "insecure_bind": "127.0.0.1:0"},
-            "--client-certs optional: no address speaks TLS; unix sockets never do",
+            "--client-certs optional: no address speaks TLS; unix sockets and -e tcp: never do",
         ),
     ],
 )
@@ -156,8 +156,17 @@ def test_a_certificate_without_tls_is_said_to_be_of_no_use(
             assert certificates_for(config, spoken) == {}
             (record,) = caplog.records
             assert record.levelno == logging.WARNING
-            expected = "--certfile: no address speaks TLS; unix sockets never do"
+            expected = "--certfile: no address speaks TLS; unix sockets and -e tcp: never do"
             assert record.getMessage() == expected
+
+
+def test_an_endpoint_of_tcp_speaks_no_tls(caplog: pytest.LogCaptureFixture) -> None:
+    endpoint = "tcp:0:interface=127.0.0.1"
+    with judged(certfile="none.pem", endpoint=endpoint) as (config, both):
+        for spoken in both:
+            assert certificates_for(config, spoken) == {}
+    expected = "--certfile: no address speaks TLS; unix sockets and -e tcp: never do"
+    assert caplog.messages == [expected] * 2
 
 
 def test_inherited_unix_sockets_speak_no_tls(

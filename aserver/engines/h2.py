@@ -199,7 +199,7 @@ class H2:
         queue, sink = self.queue, self.sink
         self._pumping = True
         try:
-            while queue and self._may_write:
+            while queue and self._may_write():
                 stream = queue.first()
                 sent = stream.sent
                 if stream.push():
@@ -210,7 +210,7 @@ class H2:
                 else:
                     queue.discard(stream)
                 self._count(stream.sent - sent)
-                if self._may_write and stream.resume() and self._goes_before(stream):
+                if self._may_write() and stream.resume() and self._goes_before(stream):
                     self.flush_soon()  # with what comes of that, which goes before the others
                     return
         except H2Error as error:
@@ -218,7 +218,6 @@ class H2:
         finally:
             self._pumping = False
 
-    @property
     def _may_write(self) -> bool:
         return not self.sink.write_paused
 

@@ -1,6 +1,7 @@
 """Who sends next on an HTTP/2 connection: what clients wish (RFC 9218), and turns for others."""
 
 import re
+from collections.abc import Iterable
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 _URGENCIES = range(8)
@@ -37,10 +38,19 @@ def priority_of(value: bytes) -> Priority:
 class Prioritised(Protocol):
     """A stream, seen from here."""
 
+    number: int
     priority: Priority
 
 
 Sender = TypeVar("Sender", bound=Prioritised)
+
+
+def _takes_turns(level: Iterable[Prioritised]) -> bool:
+    return any(stream.priority.incremental for stream in level)
+
+
+def _number(stream: Prioritised) -> int:
+    return stream.number
 
 
 class SendQueue(Generic[Sender]):
@@ -79,24 +89,30 @@ class SendQueue(Generic[Sender]):
 
     def first(self) -> Sender:
         """Whose turn it is; there must be somebody."""
-        return next(iter(self._levels[min(self._levels)]))
+        level = self._levels[min(self._levels)]
+        stream = next(iter(level))
+        if stream.priority.incremental or _takes_turns(level):
+            return stream
+        return min(level, key=_number)  # the one that was asked for first
 
     def is_before(self, stream: Sender) -> bool:
         """Whether a stream, not in here for now, would have its turn before all that are.
 
-        That is so if it is more urgent; or as urgent, and nobody is of use in parts.
+        That is so if it is more urgent; or as urgent, older, and nobody is of use in parts.
         """
         urgency = min(self._levels)
-        if stream.priority.urgency == urgency:
-            everybody = (*self._levels[urgency], stream)
-            return not any(each.priority.incremental for each in everybody)
-        return stream.priority.urgency < urgency
+        if stream.priority.urgency != urgency:
+            return stream.priority.urgency < urgency
+        level = self._levels[urgency]
+        if stream.priority.incremental or _takes_turns(level):
+            return False
+        return stream.number < min(map(_number, level))
 
     def rotate(self, stream: Sender) -> None:
         """It has had its turn, and has more."""
         level = self._levels[stream.priority.urgency]
         # Who wants all at once does not get it before somebody who knows of no such wish.
-        if any(each.priority.incremental for each in level):
+        if _takes_turns(level):
             self.discard(stream)
             self.add(stream)
 
