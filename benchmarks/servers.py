@@ -80,7 +80,7 @@ ENVIRONMENTS = (
 
 _FILES = f"--certfile {CERTIFICATE} --keyfile {KEY}"
 _SSL_FILES = f"--ssl-certfile {CERTIFICATE} --ssl-keyfile {KEY}"
-# These close a connection after 10,000 and after 1,000 requests; the load would end there.
+# These close a connection after 1,000,000 and after 1,000 requests; the load would end there.
 _ASERVER_H2 = "--http2-max-requests 0"
 _HYPERCORN_H2 = "-c hypercorn.toml"
 _GRANIAN_TLS = f"--ssl-certificate {CERTIFICATE} --ssl-keyfile {KEY}"

@@ -3,13 +3,16 @@
 What a passed deadline looks like to the client is in `test_connection.py`.
 """
 
+import asyncio
 import socket
 from collections.abc import Iterator
 from math import inf
 
 import pytest
 
-from tests.fakes import Client, FakeSocket
+from aserver.engines.h2_frames import PREFACE
+from tests.engines.h2_bytes import INITIAL_WINDOW, get, ping, settings, window_update
+from tests.fakes import Client, FakeSocket, body, rounds, start
 from tests.stage import GET, MORE, POST_5, Stage
 from tests.ws_stage import heard, hold, open_socket, result, waiting_send
 
@@ -86,6 +89,71 @@ async def test_phases_of_a_websocket(kernel: tuple[FakeSocket, socket.socket]) -
     assert [await call.receive() for _ in range(2)] == [heard("1"), heard("2")]
     stage.clock.tick()
     assert waits(client) == ("ACTIVE", inf)
+
+
+HELLO = PREFACE + settings((INITIAL_WINDOW, 1 << 24)) + window_update(0, 1 << 24)
+
+
+async def test_requests_of_who_does_not_read_give_it_no_more_time() -> None:
+    """With HTTP/2 they may come while a response waits; it is the transport that is waited for."""
+    stage = Stage(**SECONDS)  # type: ignore[arg-type]
+    client = stage.connect()
+    call = await stage.call(client, HELLO + get(1))
+    assert waits(client) == ("ACTIVE", inf)
+    client.transport.reads = False
+    await call.send(start())
+    sending = asyncio.ensure_future(call.send(body(bytes(2 * MORE), more=True)))
+    await rounds()
+    assert waits(client) == ("WRITING", 5)
+    for stream in (3, 5, 7, 9):
+        stage.clock.tick()
+        await stage.call(client, get(stream))
+        assert waits(client) == ("WRITING", 5)
+    assert not client.transport.aborted
+    stage.clock.tick()
+    assert client.transport.aborted
+    await rounds()
+    assert sending.done()
+    for each in stage.calls:
+        await each.end()
+
+
+async def test_requests_while_the_transport_is_full_wait_for_it() -> None:
+    """Nobody was at work when it became so, as when a client has many pings answered."""
+    stage = Stage(**SECONDS)  # type: ignore[arg-type]
+    client = stage.connect()
+    client.send(HELLO)
+    await rounds()
+    assert waits(client) == ("IDLE", 4)
+    client.connection.pause_writing()
+    assert waits(client) == ("IDLE", 4)
+    stage.clock.tick()
+    call = await stage.call(client, get(1))
+    assert waits(client) == ("WRITING", 6)
+    client.connection.resume_writing()
+    assert waits(client) == ("ACTIVE", inf)
+    await call.answer()
+    assert waits(client) == ("IDLE", 5)
+
+
+async def test_who_has_not_read_its_last_answer_is_not_idle() -> None:
+    stage = Stage(**SECONDS)  # type: ignore[arg-type]
+    client = stage.connect()
+    call = await stage.call(client, HELLO + get(1))
+    client.transport.reads = False
+    await call.send(start())
+    sending = asyncio.ensure_future(call.send(body(bytes(MORE))))
+    await rounds()
+    stage.clock.tick()
+    client.send(ping())
+    await rounds()
+    assert waits(client) == ("WRITING", 5)
+    client.transport.reads = True
+    client.transport.take(3 * MORE)
+    await rounds()
+    assert waits(client) == ("IDLE", 5)
+    await sending
+    await call.end()
 
 
 async def test_unsent_is_what_waits_here_and_in_the_kernel(

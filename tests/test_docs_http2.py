@@ -157,19 +157,19 @@ def headers_of(size: int) -> Fields:
 SIZES: dict[str, Callable[[int], Fields]] = {
     "a path of {} bytes": lambda size: [*USUAL[:3], (":path", "/" + "x" * (size - 1))],
     "a header of {} bytes": lambda size: [*USUAL, ("x", "x" * (size - 1))],
-    "{} fields": lambda size: [*USUAL, *[("x", "y")] * (size - 4)],
+    "{} fields, 4 of them pseudo-headers": lambda size: [*USUAL, *[("x", "y")] * (size - 4)],
     "headers of {} bytes": headers_of,
 }
 
 
 def test_sizes() -> None:
     rows = table(LIMITS, "HTTP/2 request with", "outcome")
-    assert {re.sub(r"\d+", "{}", row[0]) for row in rows} == SIZES.keys()
+    assert {re.sub(r"\d+", "{}", row[0], count=1) for row in rows} == SIZES.keys()
     with serve(nothing) as server:
         for label, outcome in rows:
-            (size,) = re.findall(r"\d+", label)
+            size = re.findall(r"\d+", label)[0]
             with Peer(server) as peer:
-                peer.begin(SIZES[label.replace(size, "{}")](int(size)))
+                peer.begin(SIZES[label.replace(size, "{}", 1)](int(size)))
                 assert peer.outcome() == outcome, label
 
 
@@ -201,7 +201,7 @@ def opened(count: int, *, ends: bool = True) -> list[bytes]:
 def cancelled() -> list[bytes]:
     return [
         piece
-        for number, head in enumerate(opened(100))
+        for number, head in enumerate(opened(400))  # one that comes with its head counts a half
         for piece in (head, frame(RST_STREAM, 0, 2 * number + 1, bytes(4)))
     ]
 

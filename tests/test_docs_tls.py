@@ -26,6 +26,8 @@ from tests.processes import Process, wait_until
 from tests.services import require_program
 from tests.test_docs import DOCS, codes, nothing, section, table, text_of, write_files
 
+pytestmark = pytest.mark.usefixtures("own_loggers")
+
 PAGE = DOCS / "howto" / "tls.md"
 TEXT = PAGE.read_text(encoding="utf-8")
 

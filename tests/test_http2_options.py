@@ -6,7 +6,7 @@ from aserver.options import load
 
 
 def test_defaults() -> None:
-    assert Config().http2 == Http2(http2=True, http2_max_streams=100, http2_max_requests=10_000)
+    assert Config().http2 == Http2(http2=True, http2_max_streams=100, http2_max_requests=1_000_000)
 
 
 def test_http2_is_switched_off() -> None:

@@ -332,11 +332,15 @@ def test_memories_are_bounded() -> None:
     for number in range(3000):
         host, name = b"host%d" % number, b"name%d" % number
         head = Head([(b"host", host), (name, b"")], host=False)
-        assert head.accept().headers == [(b"host", host), (name, b"")]
+        for _ in range(2):  # names are looked at where the host is known
+            assert head.accept().headers == [(b"host", host), (name, b"")]
+        assert name in guard._indifferent_names
+        assert host in guard._known_authorities
     assert len(guard._known_authorities) <= 256
     assert len(guard._indifferent_names) <= 1024
     long = Head([(b"x" * 5000, b"")])
-    assert long.accept().headers == [HOST, (b"x" * 5000, b"")]
+    for _ in range(2):
+        assert long.accept().headers == [HOST, (b"x" * 5000, b"")]
     assert max(map(len, guard._indifferent_names)) <= 64
 
 

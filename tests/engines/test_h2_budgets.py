@@ -154,7 +154,7 @@ PADDING = frame(DATA, b"\x03\0\0\0", flags=PADDED)
         (frame(HEADERS), True, LATECOMERS),
         (frame(CONTINUATION), False, None),
         (frame(CONTINUATION), True, None),
-        (frame(RST_STREAM, bytes(4)), False, RESETS),
+        (frame(RST_STREAM, bytes(4)), False, None),  # it is counted with its stream
         (frame(RST_STREAM, bytes(4)), True, CONTROLS),
         (frame(WINDOW_UPDATE, b"\0\0\0\1"), False, UPDATES),
         (frame(WINDOW_UPDATE, b"\0\0\0\1"), True, UPDATES),

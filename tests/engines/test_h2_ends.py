@@ -118,6 +118,35 @@ def test_drain_with_a_request_unread_waits_for_it(peer: Peer) -> None:
     assert peer.calls == ["linger"]
 
 
+def test_drain_with_a_request_unread_ends_when_there_was_none(peer: Peer) -> None:
+    """What was unread was something else: the PING's answer tells that nothing comes behind it."""
+    peer.sink.unread = True
+    peer.engine.drain()
+    peer.feed(settings())
+    peer.read()
+    assert peer.goaways == [(MOST, NO_ERROR)]
+    assert "linger" not in peer.calls
+    answer_ping(peer)
+    assert peer.goaways == [(MOST, NO_ERROR), (0, NO_ERROR)]
+    assert peer.calls == ["linger"]
+
+
+def test_a_first_request_that_comes_behind_the_first_goaway_is_served(peer: Peer) -> None:
+    peer.sink.unread = True
+    peer.engine.drain()
+    reply = peer.open(1, get(1))
+    answer_ping(peer)
+    assert peer.goaways == [(MOST, NO_ERROR), (1, NO_ERROR)]
+    peer.calls.clear()
+    assert peer.open(3, get(3)) is peer.replies[3]
+    peer.made[0].answer(b"abc")
+    peer.read()
+    assert (reply.body, reply.ended) == (b"abc", True)
+    assert peer.replies[3].reset == REFUSED_STREAM
+    assert peer.calls == ["linger"]
+    peer.assert_nothing_is_left()
+
+
 def test_drain_before_the_client_has_begun() -> None:
     peer = Peer(hello=False)
     peer.engine.drain()
@@ -322,7 +351,7 @@ def test_every_call_hears_of_the_loss_once(peer: Peer, how: str) -> None:
         assert not peer.engine.feed_eof()
     peer.engine.lost()
     assert [call.calls for call in peer.made] == [
-        ["start", "lost"],
+        ["start", "resume", "lost"],
         ["start"],
         ["start", "lost"],
     ]

@@ -129,6 +129,39 @@ def test_an_end_that_comes_too_soon(wire: CreditWire) -> None:
     assert box.state is RECEIVING
 
 
+# What comes early
+
+
+@pytest.mark.parametrize(
+    ("pieces", "kept"),
+    [
+        ([1, 1, 1], [3]),
+        ([1023, 1023, 1023], [2046, 1023]),
+        ([1024, 1], [1024, 1]),
+        ([1, 1024], [1, 1024]),
+        ([16_384, 16_384], [16_384, 16_384]),
+        ([1, 16_384, 1, 1], [1, 16_384, 2]),
+    ],
+)
+def test_small_pieces_are_joined(wire: CreditWire, pieces: list[int], kept: list[int]) -> None:
+    box = Inbox(wire, STREAM, None, ended=False)
+    everything = bytes(number % 251 for number in range(sum(pieces)))
+    position = 0
+    for size in pieces:
+        box.keep(everything[position : position + size])
+        position += size
+    assert [len(piece) for piece in box.early] == kept
+    assert b"".join(box.early) == everything
+    assert wire.credited == 0
+
+
+def test_a_window_in_bytes_is_kept_in_few_pieces(wire: CreditWire) -> None:
+    box = Inbox(wire, STREAM, None, ended=False)
+    for _ in range(65_535):
+        box.keep(b"x")
+    assert len(box.early) == 64
+
+
 # Credit
 
 

@@ -184,6 +184,7 @@ class Stream:
 
     def __init__(self, name: str, urgency: int = 3, *, incremental: bool = True) -> None:
         self.name = name
+        self.number = ord(name)  # the order in which they were asked for
         self.priority = Priority(urgency, incremental)
 
     def __repr__(self) -> str:
@@ -217,6 +218,49 @@ def test_one_after_the_other() -> None:
     assert order(queue, 3) == "aaa"
     queue.discard(a)
     assert order(queue, 3) == "bbb"
+
+
+def test_the_oldest_goes_first_where_nobody_takes_turns() -> None:
+    """Also where it had nothing to send for a while."""
+    a, b = Stream("a", incremental=False), Stream("b", incremental=False)
+    queue = queued(b, a)
+    assert order(queue, 2) == "aa"
+    queue.discard(a)
+    assert order(queue, 2) == "bb"
+    queue.add(a)
+    assert order(queue, 2) == "aa"
+
+
+@pytest.mark.parametrize(
+    ("others", "one", "expected"),
+    [
+        ([("b", 3, True)], ("a", 2, True), True),
+        ([("b", 3, True)], ("c", 0, False), True),
+        ([("b", 3, True)], ("a", 3, True), False),
+        ([("b", 3, True)], ("a", 4, True), False),
+        ([("b", 3, False)], ("a", 4, False), False),
+        ([("b", 3, False)], ("a", 3, False), True),
+        ([("b", 3, False)], ("c", 3, False), False),
+        ([("b", 3, False)], ("a", 3, True), False),
+        ([("b", 3, True)], ("a", 3, False), False),
+        ([("c", 3, False), ("b", 3, True)], ("a", 3, False), False),
+        ([("d", 3, False), ("b", 3, False)], ("a", 3, False), True),
+        ([("d", 3, False), ("b", 3, False)], ("c", 3, False), False),
+        ([("b", 5, True), ("c", 3, True)], ("a", 4, True), False),
+        ([("b", 5, True), ("c", 3, True)], ("a", 2, True), True),
+        ([("b", 5, True), ("c", 3, False)], ("a", 3, False), True),
+    ],
+)
+def test_who_would_go_before_all(
+    others: list[tuple[str, int, bool]], one: tuple[str, int, bool], expected: bool
+) -> None:
+    def made(name: str, urgency: int, incremental: bool) -> Stream:
+        return Stream(name, urgency, incremental=incremental)
+
+    queue = queued(*(made(*other) for other in others))
+    stream = made(*one)
+    assert queue.is_before(stream) is expected
+    assert stream not in queue
 
 
 def test_turns_among_others() -> None:
@@ -315,7 +359,11 @@ class Model:
             self.waiting.remove(stream)
 
     def first(self) -> Stream:
-        return min(self.waiting, key=lambda stream: stream.priority.urgency)
+        urgency = min(each.priority.urgency for each in self.waiting)
+        equals = [each for each in self.waiting if each.priority.urgency == urgency]
+        if any(each.priority.incremental for each in equals):
+            return equals[0]
+        return min(equals, key=lambda stream: stream.number)
 
     def rotate(self, stream: Stream) -> None:
         urgency = stream.priority.urgency

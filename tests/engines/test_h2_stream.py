@@ -5,6 +5,7 @@ import pytest
 from aserver.limits import DRAIN_BYTES
 from aserver.types import Field
 from tests.engines.h2_bytes import (
+    CANCEL,
     INITIAL_WINDOW,
     NO_ERROR,
     PROTOCOL_ERROR,
@@ -309,6 +310,51 @@ def test_continue_is_not_sent_behind_a_response(peer: Peer) -> None:
     peer.made[0].channel.inform(100, [])
     peer.read()
     assert (reply.status, reply.interim) == (200, [])
+
+
+@pytest.mark.parametrize(
+    "rest", [data(1, b"abc", ended=True), data(1, b"abc") + data(1, b"", ended=True)]
+)
+def test_continue_is_not_sent_when_the_body_is_here(rest: bytes) -> None:
+    """Nor is anything of it waited for (RFC 9110 section 10.1.1)."""
+    peer = Peer(eager=lambda call: call.channel.inform(100, []))
+    reply = peer.open(1, post(1, "/", (b"expect", b"100-continue")), rest)
+    peer.read()
+    assert peer.made[0].body == b"abc"
+    assert (peer.made[0].request.expects_continue, reply.interim) == (False, [])
+    assert not peer.sink.watched
+    assert peer.wait(1000) == 0
+    peer.made[0].answer(b"late")
+    peer.read()
+    assert (reply.status, reply.ended) == (200, True)
+    peer.assert_nothing_is_left()
+
+
+def test_continue_is_sent_when_only_some_of_the_body_is_here() -> None:
+    peer = Peer(eager=lambda call: call.channel.inform(100, []))
+    reply = peer.open(1, post(1, "/", (b"expect", b"100-continue")), data(1, b"abc"))
+    peer.read()
+    assert reply.interim == [100]
+    peer.wait(STREAMS.body_seconds)
+    peer.read()
+    assert reply.status == 408
+
+
+def test_who_is_answered_before_its_body_is_asked_for_has_to_send_it(peer: Peer) -> None:
+    """It is not told to, but knows by the response that it may (RFC 9110 section 10.1.1)."""
+    reply = peer.open(1, post(1, "/", (b"expect", b"100-continue")))
+    peer.made[0].begin(b"half")
+    peer.wait(STREAMS.body_seconds)
+    peer.wait(STREAMS.body_seconds - 1)
+    peer.read()
+    assert reply.end == (False, None), "nobody has asked"
+    peer.made[0].channel.inform(100, [])
+    assert peer.wait(STREAMS.body_seconds - 0.1) == 0
+    assert peer.wait(0.1) == 1
+    peer.read()
+    assert (reply.interim, reply.body, reply.end) == ([], b"half", (False, CANCEL))
+    assert peer.made[0].disconnected
+    peer.assert_nothing_is_left()
 
 
 # Resets by the client

@@ -2,9 +2,11 @@
 
 import pytest
 
-from aserver.engines.h2_frames import DATA, HEADERS
+from aserver.engines.fields import response_head
+from aserver.engines.h2_frames import DATA, HEADERS, ErrorCode, H2Error
 from aserver.seams import Tunnel
 from tests.engines.h2_bytes import (
+    CALM,
     CANCEL,
     INITIAL_WINDOW,
     PROTOCOL_ERROR,
@@ -85,6 +87,52 @@ def test_what_came_early_is_for_the_tunnel() -> None:
     assert call.calls == ["start", "upgraded"]
     assert call.body == b"abcdef"
     assert peer.wire.credited == 6
+
+
+def test_what_came_early_in_small_pieces_comes_in_few() -> None:
+    class Counting(Call):
+        feeds = 0
+
+        def feed(self, data: bytes) -> None:
+            super().feed(data)
+            self.feeds += 1
+
+    peer = Peer(make=Counting)
+    peer.open(1, connect(1))
+    for number in range(200):
+        peer.send(1, bytes((number,)))
+    call = peer.made[0]
+    assert isinstance(call, Counting)
+    call.accept()
+    assert call.body == bytes(range(200))
+    assert call.feeds == 1
+    assert peer.wire.credited == 200
+
+
+@pytest.mark.parametrize("how", ["abort", "error"])
+def test_an_accept_that_comes_too_late_makes_no_tunnel(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stream is over already, or is with the very head of the answer."""
+
+    def fail(*arguments: object, **options: object) -> None:
+        raise H2Error(ErrorCode.ENHANCE_YOUR_CALM, "too much")
+
+    peer = Peer()
+    peer.open(1, connect(1), data(1, b"abc"))
+    call = peer.made[0]
+    if how == "abort":
+        call.channel.abort()
+    else:
+        peer.turn()
+        monkeypatch.setattr(peer.wire, "head", fail)
+    call.channel.upgrade(call, b"websocket", response_head(200, (), "CONNECT"))
+    assert call.tunnel is None
+    assert "upgraded" not in call.calls
+    assert call.body == b""
+    peer.read()
+    assert [code for _, code in peer.goaways] == ([] if how == "abort" else [CALM])
+    peer.assert_nothing_is_left()
 
 
 def test_no_more_comes_early_than_a_window() -> None:
@@ -198,6 +246,7 @@ def test_who_sends_waits_for_the_transport(ends: Ends) -> None:
     assert not ends.tunnel.send(b"abc")
     assert (ends.tunnel.is_full, ends.tunnel.unsent()) == (True, 1003)
     ends.peer.read_on()
+    ends.peer.turn()
     assert (ends.tunnel.is_full, ends.tunnel.unsent()) == (False, 1000)
     assert ends.call.calls == ["resume"]
 

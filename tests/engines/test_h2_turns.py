@@ -13,6 +13,7 @@ from tests.engines.h2_bytes import (
     priority_update,
     reset,
 )
+from tests.engines.h2_calls import Call
 from tests.engines.h2_peer import STREAMS, Peer
 from tests.fakes import LIMITS
 
@@ -147,6 +148,108 @@ def test_incremental_ones_take_turns() -> None:
     answer_all_at_once(peer)
     turns = order(peer)
     assert sorted(turns[:2]) == sorted(turns[2:4]) == [1, 3]
+
+
+def streaming(*wishes: bytes) -> Peer:
+    """Responses, each of an application that sends on in the round after it was resumed."""
+
+    class Streaming(Call):
+        left = 10
+
+        def resume(self) -> None:
+            super().resume()
+            peer.sink.soon(self.send_on)
+
+        def send_on(self) -> None:
+            has_room = True
+            while has_room and self.left:
+                self.left -= 1
+                has_room = self.go_on(bytes(20_000), more=self.left > 0)
+
+    peer = Peer(STREAMS, LIMITS, (INITIAL_WINDOW, 1 << 20), make=Streaming)
+    peer.credit(0, 1 << 24)
+    for number, wish in enumerate(wishes):
+        stream = 2 * number + 1
+        fields = [(b"priority", wish)] if wish else []
+        peer.open(stream, get(stream, "/", *fields))
+    return peer
+
+
+def begin_all(peer: Peer) -> list[int]:
+    """Everybody begins in the last round before the transport is full; then it takes all."""
+    peer.stop_reading()
+    for call in peer.made:
+        assert not call.begin(bytes(20_000))
+    peer.turn()
+    peer.read_on()
+    return order(peer)
+
+
+@pytest.mark.parametrize(
+    ("wishes", "first"),
+    [
+        ((b"u=0", b"u=7"), 1),
+        ((b"u=7", b"u=0"), 3),
+        ((b"u=7, i", b"u=0, i"), 3),
+        ((b"u=2", b"u=2"), 1),
+        ((b"", b"u=2"), 3),
+        ((b"u=5", b""), 3),
+    ],
+)
+def test_streaming_responses_come_one_after_the_other(
+    wishes: tuple[bytes, bytes], first: int
+) -> None:
+    """Though each of them has its next piece only when the last is sent."""
+    peer = streaming(*wishes)
+    turns = begin_all(peer)
+    second = 4 - first
+    assert set(turns) == {1, 3}
+    assert turns.index(second) > len(turns) - turns[::-1].index(first) - 1
+    assert all(len(reply.body) == 11 * 20_000 for reply in peer.replies.values())
+    assert all(reply.ended for reply in peer.replies.values())
+
+
+@pytest.mark.parametrize("wishes", [(b"", b""), (b"u=2, i", b"u=2, i"), (b"", b"u=3")])
+def test_streaming_responses_take_turns(wishes: tuple[bytes, bytes]) -> None:
+    peer = streaming(*wishes)
+    turns = begin_all(peer)
+    half = len(turns) // 2
+    assert abs(turns[:half].count(1) - turns[:half].count(3)) <= 4
+    assert all(reply.ended for reply in peer.replies.values())
+
+
+def test_who_waited_for_the_transport_goes_on_before_less_urgent_ones() -> None:
+    """It has nothing to send when the transport takes bytes again, but will have."""
+    peer = streaming(b"u=0", b"u=7")
+    peer.sink.full = True
+    assert not peer.made[0].begin(bytes(65_536))  # so much is written at once
+    assert not peer.made[1].begin(bytes(SIZE))
+    peer.turn()
+    assert peer.sink.write_paused
+    assert peer.made[0].calls == ["start"]
+    peer.read_on()
+    turns = order(peer)
+    assert turns == sorted(turns)
+    assert all(reply.ended for reply in peer.replies.values())
+
+
+def test_who_has_nothing_to_send_is_in_nobody_s_way() -> None:
+    """An urgent response that is resumed, and waits for its application, is waited for once."""
+    peer = wide()
+    urgent = peer.open(1, get(1, "/", (b"priority", b"u=0")))
+    other = peer.open(3, get(3, "/", (b"priority", b"u=7")))
+    peer.stop_reading()
+    for call in peer.made:
+        call.begin(bytes(50_000))
+    peer.read_on()
+    peer.read()
+    assert len(urgent.body) == len(other.body) == 50_000
+    peer.made[1].go_on(bytes(SIZE), more=False)
+    peer.read()
+    assert other.ended
+    peer.made[0].go_on(b"", more=False)
+    peer.read()
+    assert urgent.ended
 
 
 def test_the_last_of_several_fields_counts() -> None:

@@ -168,13 +168,17 @@ def test_a_response_that_waits_has_one() -> None:
     assert deadlines(peer) == [WRITE]
 
 
-def test_a_head_that_waits_with_its_body_has_one() -> None:
-    peer = Peer()
+def test_a_response_that_waits_for_the_transport_has_none(peer: Peer) -> None:
+    """The connection has."""
     peer.open(1, get(1))
     peer.stop_reading()
     peer.made[0].begin(b"abc")
-    assert deadlines(peer) == [WRITE]
+    peer.turn()
+    assert peer.replies[1].status == 0
+    assert deadlines(peer) == []
     peer.read_on()
+    peer.read()
+    assert peer.replies[1].body == b"abc"
     assert deadlines(peer) == []
 
 
@@ -211,6 +215,43 @@ def test_who_takes_a_little_has_time() -> None:
         assert deadlines(peer) == [WRITE * (lap + 1)]
     peer.wait(WRITE)
     assert peer.made[0].disconnected
+
+
+def test_who_makes_no_room_is_not_saved_by_other_streams() -> None:
+    """They take their responses, but this one could not be sent even if they were out of the way."""
+    peer = stuck()
+    peer.open(3, get(3))
+    peer.made[1].begin(b"abc")
+    peer.sink.now = WRITE - 1
+    peer.made[1].go_on(b"de", more=True)
+    peer.read()
+    assert peer.replies[3].body == b"abcde"
+    assert peer.wait(1) == 1
+    peer.read()
+    assert peer.made[0].calls == ["start", "lost"]
+    assert peer.replies[1].reset not in (None, NO_ERROR)
+    assert not peer.made[1].disconnected
+
+
+def test_who_waits_for_other_streams_to_be_sent_has_time() -> None:
+    """It is the connection's window that is small, and its turn comes behind theirs."""
+    peer = Peer(STREAMS, LIMITS, (INITIAL_WINDOW, 1 << 20))
+    peer.open(1, get(1, "/", (b"priority", b"u=0")))
+    peer.open(3, get(3, "/", (b"priority", b"u=7")))
+    for call in peer.made:
+        call.answer(bytes(500_000))
+    peer.read()
+    assert peer.replies[3].body == b""
+    for lap in range(1, 4):
+        peer.sink.now += 1
+        peer.credit(0, 1000)
+        peer.read()
+        assert peer.wait(WRITE - 1) == 2
+        assert deadlines(peer) == [WRITE * (lap + 1)] * 2
+    assert peer.replies[3].body == b""
+    peer.wait(WRITE)
+    peer.read()
+    assert all(call.disconnected for call in peer.made)
 
 
 def test_streams_are_not_to_blame_for_the_transport() -> None:

@@ -2,10 +2,11 @@
 
 import pytest
 
+from aserver.engines.h1_wire import refusal_response
 from aserver.engines.h2_frames import PREFACE
 from aserver.engines.opening import Opening
 from aserver.types import ProtocolError
-from tests.fakes import FakeSink
+from tests.fakes import FakeDefaults, FakeSink
 
 MARK = b"PRI * HTTP/2.0\r\n"
 
@@ -25,7 +26,7 @@ class Told(FakeSink):
 def opened(*pieces: bytes) -> tuple[Told, Opening]:
     """An opening that was fed until it knew."""
     sink = Told()
-    opening = Opening(sink)
+    opening = Opening(sink, FakeDefaults())
     for data in pieces:
         assert not sink.begun, "it has told already"
         opening.feed(data)
@@ -97,11 +98,13 @@ def test_a_beginning_counts_as_a_head() -> None:
     assert sink.calls == ["head"]
 
 
-def test_who_says_nothing_gets_nothing() -> None:
-    sink, opening = opened(b"PRI")
+@pytest.mark.parametrize("begun", [b"P", b"PR", MARK[:-1]])
+def test_who_does_not_go_on_is_answered_as_http1_would_be(begun: bytes) -> None:
+    sink, opening = opened(begun)
     opening.refuse(ProtocolError(408, "too late"))
-    assert sink.calls == ["head", "close"]
-    assert sink.written == b""
+    assert sink.calls == ["head", "linger"]
+    assert sink.written == refusal_response(ProtocolError(408, "too late"), FakeDefaults())
+    assert sink.written.startswith(b"HTTP/1.1 408 ")
 
 
 def test_nobody_waits_for_anything() -> None:
