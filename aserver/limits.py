@@ -168,10 +168,11 @@ def phase_seconds(limits: Limits, handshake: float) -> tuple[float, ...]:
 class TokenBucket:
     """So many at once, and so many a second (RFC 2697's committed burst and rate, in its words)."""
 
-    __slots__ = ("_at", "_burst", "_rate", "_tokens")
+    __slots__ = ("_at", "_burst", "_earned", "_rate", "_tokens")
 
     def __init__(self, burst: float, rate: float) -> None:
         self._burst = self._tokens = burst
+        self._earned = 0.0
         self._rate = rate
         self._at = 0.0
 
@@ -179,6 +180,9 @@ class TokenBucket:
         """Take some; False: there are not as many. `now` is in seconds, and only advances."""
         self.give((now - self._at) * self._rate)
         self._at = now
+        if self._earned >= count:
+            self._earned -= count
+            return True
         if self._tokens < count:
             return False
         self._tokens -= count
@@ -187,6 +191,10 @@ class TokenBucket:
     def give(self, count: float) -> None:
         """Put some back, for good behaviour."""
         self._tokens = min(self._burst, self._tokens + count)
+
+    def earn(self, count: float) -> None:
+        """Put some beside, to be used at any time."""
+        self._earned += count
 
 
 class Clock:

@@ -40,10 +40,12 @@ class Site:
     async def events(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Server-sent events: one, and then nothing until the client has left."""
         await receive()
-        await send({"type": "http.response.start", "status": 200})
-        await send({"type": "http.response.body", "body": b"data: 1\n\n", "more_body": True})
-        assert (await receive())["type"] == "http.disconnect"
-        self.left.put(time.perf_counter())
+        try:
+            await send({"type": "http.response.start", "status": 200})
+            await send({"type": "http.response.body", "body": b"data: 1\n\n", "more_body": True})
+            assert (await receive())["type"] == "http.disconnect"
+        finally:  # a client that leaves at once is told by `send()`
+            self.left.put(time.perf_counter())
 
     async def read(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Say how much came."""

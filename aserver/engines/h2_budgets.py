@@ -69,17 +69,24 @@ class Budgets:
         Raises:
             H2Error: There were too many.
         """
+        if not self._bucket(budget).take(self._sink.now, count):
+            raise H2Error(ErrorCode.ENHANCE_YOUR_CALM, f"too many {budget.what}")
+
+    def _bucket(self, budget: Budget) -> TokenBucket:
         bucket = self._buckets.get(budget)
         if bucket is None:
             bucket = self._buckets[budget] = TokenBucket(budget.burst, budget.rate)
-        if not bucket.take(self._sink.now, count):
-            raise H2Error(ErrorCode.ENHANCE_YOUR_CALM, f"too many {budget.what}")
+        return bucket
 
     def give(self, budget: Budget, count: int) -> None:
         """Allow some more."""
         bucket = self._buckets.get(budget)
         if bucket is not None:
             bucket.give(count)
+
+    def earn(self, budget: Budget, count: int) -> None:
+        """Allow some more at any time: what they answer may be read late."""
+        self._bucket(budget).earn(count)
 
     def count(self, frame: Frame, *, is_late: bool) -> None:
         """Count a frame; `is_late`: its stream is closed.

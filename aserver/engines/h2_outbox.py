@@ -112,7 +112,7 @@ class Outbox:
         if size == room and size < _CRUMB_SIZE and size < self.waiting:
             self._budgets.spend(CRUMBS)
         else:
-            self._budgets.give(UPDATES, _UPDATES * (1 + size // _UPDATE_SIZE))
+            self._budgets.earn(UPDATES, _UPDATES * (1 + size // _UPDATE_SIZE))
             self._budgets.give(CONTROLS, 1)
         ends = size == self.waiting and self.state is ENDING and self._trailers is None
         wire.data(number, self._cut(size), ends=ends)

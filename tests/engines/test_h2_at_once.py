@@ -34,13 +34,15 @@ def crumbs(body: bytes, stream: int = 1) -> bytes:
     return b"".join(data(stream, body[at : at + 1]) for at in range(len(body)))
 
 
-def turns(peer: Peer) -> int:
-    """How many turns it takes until everything is looked at."""
-    count = 0
-    while peer.sink.later and not peer.sink.reading:
+def is_paused(peer: Peer) -> bool:
+    """Whether nothing is read, because there is more to look at."""
+    return not peer.sink.reading
+
+
+def turns(peer: Peer) -> None:
+    """As many turns as it takes until everything is looked at."""
+    while is_paused(peer):
         peer.sink.later.pop(0)()
-        count += 1
-    return count
 
 
 def test_fifty_thousand_frames_in_one_read(peer: Peer) -> None:
@@ -48,9 +50,9 @@ def test_fifty_thousand_frames_in_one_read(peer: Peer) -> None:
     call = peer.made[0]
     peer.turn()
     peer.feed(crumbs(LONG))
-    assert not peer.sink.reading, "more would only wait"
+    assert is_paused(peer), "more would only wait"
     assert call.body == LONG[:AT_ONCE]
-    while not peer.sink.reading:
+    while is_paused(peer):
         before = len(call.body)
         peer.sink.later.pop(0)()
         assert len(call.body) - before <= AT_ONCE
@@ -68,10 +70,10 @@ def test_fifty_thousand_frames_in_one_read(peer: Peer) -> None:
 def test_as_many_as_are_taken_at_once(peer: Peer, count: int, paused: bool) -> None:
     peer.open(1, post(1))
     peer.feed(crumbs(LONG[:count]))
-    assert peer.sink.reading is not paused
+    assert is_paused(peer) is paused
     assert len(peer.made[0].body) == min(count, AT_ONCE)
     turns(peer)
-    assert peer.sink.reading
+    assert not is_paused(peer)
     assert peer.made[0].body == LONG[:count]
 
 
@@ -84,7 +86,7 @@ def test_what_comes_meanwhile_is_kept(peer: Peer) -> None:
     turns(peer)
     peer.feed(crumbs(LONG[2000:2010]))
     assert peer.made[0].body == LONG[:2010]
-    assert peer.sink.reading
+    assert not is_paused(peer)
 
 
 def test_what_comes_meanwhile_may_be_the_rest_of_a_frame(peer: Peer) -> None:
@@ -149,7 +151,7 @@ def test_an_error_among_the_rest_ends_the_connection(peer: Peer, wrong: bytes) -
     assert [last for last, _ in peer.goaways] == [1]
     assert peer.goaways[0][1] != NO_ERROR
     assert peer.calls == ["linger"]
-    assert peer.sink.reading, "what it still sends is thrown away"
+    assert not is_paused(peer), "what it still sends is thrown away"
     peer.feed(crumbs(LONG[:10]))
     assert not peer.sink.later
     peer.assert_nothing_is_left()
@@ -174,12 +176,12 @@ def test_the_end_comes_in_the_middle(peer: Peer, how: str) -> None:
 def test_answers_do_not_wait_for_the_rest(peer: Peer) -> None:
     reply = peer.open(1, get(1))
     peer.feed(post(3) + crumbs(LONG[: 4 * AT_ONCE], 3))
-    assert not peer.sink.reading
+    assert is_paused(peer)
     peer.made[0].answer(b"abc")
     peer.sink.later.pop(0)()
     peer.sink.later.pop(0)()
     assert b"abc" in peer.sink.written
-    assert not peer.sink.reading
+    assert is_paused(peer)
     turns(peer)
     peer.read()
     assert reply.body == b"abc"
@@ -196,7 +198,7 @@ def test_pings_among_the_rest_are_answered(peer: Peer) -> None:
 def test_an_error_in_the_first_frame_of_the_rest(peer: Peer) -> None:
     peer.open(1, post(1))
     peer.feed(crumbs(LONG[:AT_ONCE]) + reset(99))
-    assert not peer.sink.reading
+    assert is_paused(peer)
     turns(peer)
     peer.read()
     assert peer.goaways == [(1, PROTOCOL_ERROR)]

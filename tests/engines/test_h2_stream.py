@@ -347,12 +347,13 @@ def test_who_is_answered_before_its_body_is_asked_for_has_to_send_it(peer: Peer)
     peer.wait(STREAMS.body_seconds)
     peer.wait(STREAMS.body_seconds - 1)
     peer.read()
-    assert reply.end == (False, None), "nobody has asked"
+    assert not reply.is_over, "nobody has asked"
     peer.made[0].channel.inform(100, [])
     assert peer.wait(STREAMS.body_seconds - 0.1) == 0
     assert peer.wait(0.1) == 1
     peer.read()
-    assert (reply.interim, reply.body, reply.end) == ([], b"half", (False, CANCEL))
+    assert (reply.interim, reply.body) == ([], b"half")
+    assert (reply.ended, reply.reset) == (False, CANCEL)
     assert peer.made[0].disconnected
     peer.assert_nothing_is_left()
 

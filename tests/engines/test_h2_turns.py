@@ -233,6 +233,35 @@ def test_who_waited_for_the_transport_goes_on_before_less_urgent_ones() -> None:
     assert all(reply.ended for reply in peer.replies.values())
 
 
+@pytest.mark.parametrize(
+    ("wishes", "expected"),
+    [
+        ((b"", b""), [1, 3]),
+        ((b"u=2, i", b"u=2, i"), [1, 3]),
+        ((b"u=0", b"u=7"), [1]),
+        ((b"u=2", b"u=2"), [1]),
+    ],
+)
+def test_only_those_who_would_go_before_all_are_waited_for(
+    wishes: tuple[bytes, bytes], expected: list[int]
+) -> None:
+    """What everybody has is one write where they take turns."""
+    peer = wide()
+    for stream, wish in zip((1, 3), wishes, strict=True):
+        peer.open(stream, get(stream, "/", *([(b"priority", wish)] if wish else [])))
+    peer.read()
+    for call in peer.made:
+        call.begin(bytes(100))
+    before = peer.sink.writes
+    peer.sink.later.pop(0)()
+    assert peer.sink.writes == before + 1
+    later, peer.sink.later = peer.sink.later, []
+    assert order(peer) == expected
+    peer.sink.later += later
+    peer.read()
+    assert all(len(reply.body) == 100 for reply in peer.replies.values())
+
+
 def test_who_has_nothing_to_send_is_in_nobody_s_way() -> None:
     """An urgent response that is resumed, and waits for its application, is waited for once."""
     peer = wide()

@@ -218,7 +218,7 @@ def test_who_takes_a_little_has_time() -> None:
 
 
 def test_who_makes_no_room_is_not_saved_by_other_streams() -> None:
-    """They take their responses, but this one could not be sent even if they were out of the way."""
+    """They take their responses, but are not what this one waits for."""
     peer = stuck()
     peer.open(3, get(3))
     peer.made[1].begin(b"abc")

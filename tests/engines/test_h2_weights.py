@@ -105,7 +105,7 @@ def test_responses_that_are_not_whole_make_up_for_nothing(peer: Peer, how: str) 
 # Updates
 
 
-@pytest.mark.parametrize("window", [65_535, 1_000_000])
+@pytest.mark.parametrize("window", [65_535, 1_000_000, 4 << 20])
 def test_go_tells_of_each_four_kibibytes_it_has_read(window: int) -> None:
     """Twice: for the stream, and for the connection. Over a download of 30 MB in no time.
 
