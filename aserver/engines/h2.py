@@ -132,11 +132,14 @@ class H2:
 
     def feed(self, data: bytes) -> None:
         """Take bytes from the peer."""
-        if self._state is CLOSED:
-            return
+        if self._state is not CLOSED:
+            self._read(data)
+
+    def _read(self, data: bytes | None) -> None:
+        """Take bytes; or, with None, go on with those that have come."""
         self._feeding = True
         try:
-            has_more = self._reader.feed(data)
+            has_more = self._reader.go_on() if data is None else self._reader.feed(data)
         finally:
             self._feeding = False
         self._pump()
@@ -156,18 +159,10 @@ class H2:
             return
         self._held = False
         self.sink.resume_reading()
-        self._feeding = True
         try:
-            has_more = self._reader.go_on()
+            self._read(None)
         except ProtocolError as error:
             self.sink.on_refused(self, error)
-            return
-        finally:
-            self._feeding = False
-        self._pump()
-        self._flush()
-        if has_more:
-            self._hold()
 
     def on_stream(self) -> None:
         """From the reader: a stream was opened."""
