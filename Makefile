@@ -12,7 +12,7 @@ help:
 	@echo "make test      install into $(VENV), lint, check types, run every test"
 	@echo "make test-all  the tests on every Python from 3.11 on that is found"
 	@echo "make bench     compare with other servers; ARGS=\"--list\" shows what there is"
-	@echo "make reference write docs/reference/settings.md anew from the declarations"
+	@echo "make reference write docs/reference/settings.md, and the tables of docs/migration, anew"
 
 run: $(VENV)/.example
 	$(BIN)/python examples/chat/manage.py migrate --verbosity 0
@@ -36,6 +36,7 @@ bench: $(VENV)/.dev
 
 reference: $(VENV)/.dev
 	$(BIN)/python scripts/reference
+	$(BIN)/python scripts/migration
 
 services:
 	scripts/services

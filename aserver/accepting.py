@@ -34,7 +34,6 @@ class Acceptor:
 
     Args:
         listeners: Where. They outlive this.
-        backlog: Of each, for the kernel.
         admission: Knows whether there is room.
         throttle: For the log.
         new_protocol: Called for each listener; what it returns, for each connection.
@@ -43,13 +42,11 @@ class Acceptor:
     def __init__(
         self,
         listeners: Sequence[Listener],
-        backlog: int,
         admission: Admission,
         throttle: Throttle,
         new_protocol: Callable[[Listener], Callable[[], asyncio.Protocol]],
     ) -> None:
         self._listeners = listeners
-        self._backlog = backlog
         self._admission = admission
         self._new_protocol = new_protocol
         self._servers: list[asyncio.Server] = []
@@ -129,14 +126,14 @@ class Acceptor:
         sock = None
         try:
             sock = _ListeningSocket(listener.sock, self._admission)
-            listener.sock.listen(self._backlog)  # uvloop would only log that it cannot
+            listener.sock.listen(listener.backlog)  # uvloop would only log that it cannot
             new_protocol = self._new_protocol(listener)
             kind: dict[str, Any] = {"sock": sock, "backlog": _ACCEPT_AT_ONCE}
             if sock.family == socket.AF_UNIX:
                 server = await loop.create_unix_server(new_protocol, **kind, **_KEEP_FILE)
             else:
                 server = await loop.create_server(new_protocol, **kind)
-            listener.sock.listen(self._backlog)
+            listener.sock.listen(listener.backlog)
         except OSError as error:
             if sock is not None:
                 sock.close()

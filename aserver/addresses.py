@@ -1,51 +1,31 @@
-"""Where to listen: from the options, and from what systemd passed, to addresses. No IO.
-
-Each kind is a class of its own; `aserver.sockets` makes sockets of them.
-"""
+"""Where to listen: from the options, and from what systemd passed, to addresses. No IO."""
 
 import os
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Iterable, MutableMapping, Sequence
 from enum import Enum
+from itertools import zip_longest
 from typing import NamedTuple
 
 from .config import DEFAULT_HOST, DEFAULT_PORT, Bind, Tls
 from .declarations import ConfigError
-from .endpoints import parse_endpoint
+from .endpoints import endpoint_string, parse_endpoint
+from .targets import InheritedFd as InheritedFd
+from .targets import SystemdSocket as SystemdSocket
+from .targets import Target as Target
+from .targets import TcpAddress as TcpAddress
+from .targets import UnixAddress as UnixAddress
 from .tls_options import KeyPair
 
 _FIRST_PASSED_FD = 3  # sd_listen_fds(3): SD_LISTEN_FDS_START
 _MAX_DIGITS = 5  # of a port or a descriptor; int() itself refuses thousands of them
+_UNNAMED = "unknown"  # sd_listen_fds(3): what a descriptor is called where nobody names it
 
 
-class TcpAddress(NamedTuple):
-    """Listen on a host's addresses; an empty host, or `*`, is every interface."""
-
-    host: str
-    port: int
-
-    @property
-    def is_everywhere(self) -> bool:
-        """Whether it means every interface."""
-        return self.host in ("", "*")
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host or "*"
-        return f"{host}:{self.port}"
-
-
-class UnixAddress(NamedTuple):
-    """Listen on a unix socket."""
-
-    path: str
-
-
-class InheritedFd(NamedTuple):
-    """Listen on a socket that the process was started with."""
+class PassedFd(NamedTuple):
+    """A file descriptor from systemd, and the name that its unit gives it."""
 
     fd: int
-
-
-Target = TcpAddress | UnixAddress | InheritedFd
+    name: str
 
 
 class Kind(Enum):
@@ -63,11 +43,15 @@ class Place(NamedTuple):
         target: Where.
         pairs: The certificates; with none, no TLS. An inherited unix socket has no use for them.
         is_redirect: Whether every answer is a redirect.
+        is_proxied: Whether each connection begins with a PROXY header.
+        endpoint: The string of --endpoint that asks for it; empty: another option does.
     """
 
     target: Target
     pairs: tuple[KeyPair, ...] = ()
     is_redirect: bool = False
+    is_proxied: bool = False
+    endpoint: str = ""
 
     @property
     def kind(self) -> Kind:
@@ -80,17 +64,18 @@ class Place(NamedTuple):
         """The same, with relative paths that begin in this directory; empty: the current one."""
         target = self.target
         if isinstance(target, UnixAddress):
-            target = UnixAddress(os.path.join(directory, target.path))
+            target = target._replace(path=os.path.join(directory, target.path))
         return self._replace(
             target=target, pairs=tuple(pair.within(directory) for pair in self.pairs)
         )
 
 
-def places(bind: Bind, tls: Tls, passed: Sequence[int] = ()) -> list[Place]:
+def places(bind: Bind, tls: Tls, passed: Sequence[PassedFd] = ()) -> list[Place]:
     """Where to listen, by Daphne's rules: without an address it is 127.0.0.1:8000.
 
     A host without a port has port 8000, a port without a host is on 127.0.0.1. Only a unix socket,
-    a file descriptor or an endpoint, and there is no other TCP listener.
+    a file descriptor or an endpoint, and there is no other TCP listener. What systemd passed is
+    listened on, whether it is named or not.
 
     Args:
         bind: The addresses.
@@ -101,18 +86,24 @@ def places(bind: Bind, tls: Tls, passed: Sequence[int] = ()) -> list[Place]:
         ConfigError: An address cannot be understood, or options do not fit together.
     """
     pairs = tls.pairs
-    found = [_place(target, pairs) for target in _targets(bind, passed)]
-    for endpoint in map(parse_endpoint, bind.endpoint):
-        own = () if endpoint.pair is None else (endpoint.pair,)
-        found.append(Place(TcpAddress(endpoint.host, endpoint.port), own))
-    if not found:
-        found = [Place(TcpAddress(DEFAULT_HOST, DEFAULT_PORT), pairs)]
-    has_certificate = bool(pairs) or any(place.pairs for place in found)
-    tls.check(has_certificate=has_certificate)
+    label = "--proxy-protocol-bind"
+    proxied = [_parse(text, None, label) for text in bind.proxy_protocol_bind]
+    found = [_place(target, pairs) for target in _targets(bind)]
+    found += [_place(target, pairs)._replace(is_proxied=True) for target in proxied]
+    for text in bind.endpoint:
+        found += _of_endpoint(text, passed)
     beside = [
         *(Place(_parse(text, None, "--insecure-bind")) for text in bind.insecure_bind),
         *(Place(_parse(text, None, "--redirect-bind"), (), True) for text in bind.redirect_bind),
     ]
+    named = {place.target for place in found + beside}
+    unnamed = [InheritedFd(fd) for fd, _ in passed if InheritedFd(fd) not in named]
+    found += [_place(target, pairs) for target in unnamed]
+    if not found:
+        found = [Place(TcpAddress(DEFAULT_HOST, DEFAULT_PORT), pairs)]
+    _check_twice(found + beside)
+    has_certificate = bool(pairs) or any(place.pairs for place in found)
+    tls.check(has_certificate=has_certificate)
     if beside and not has_certificate:
         label = "--redirect-bind" if beside[0].is_redirect else "--insecure-bind"
         raise ConfigError(f"{label}: there is no certificate (--certfile)")
@@ -121,8 +112,58 @@ def places(bind: Bind, tls: Tls, passed: Sequence[int] = ()) -> list[Place]:
     return found + beside
 
 
+def describe(bind: Bind, tls: Tls, passed: Sequence[PassedFd] = ()) -> list[str]:
+    """Where to listen, in endpoint strings, sorted, as Daphne says it when it starts.
+
+    Those of --endpoint are as they were given.
+
+    Raises:
+        ConfigError: As `places`.
+    """
+    found = places(bind, tls, passed)
+    return sorted({each.endpoint or _described(each) for each in found})
+
+
+def _described(place: Place) -> str:
+    return endpoint_string(place.target, has_tls=place.kind is Kind.TLS)
+
+
 def _place(target: Target, pairs: tuple[KeyPair, ...]) -> Place:
     return Place(target) if isinstance(target, UnixAddress) else Place(target, pairs)
+
+
+def _of_endpoint(text: str, passed: Sequence[PassedFd]) -> list[Place]:
+    """Several only where systemd passed several sockets of one name."""
+    endpoint = parse_endpoint(text)
+    pairs = () if endpoint.pair is None else (endpoint.pair,)
+    return [Place(each, pairs, endpoint=text) for each in _resolved(endpoint.target, passed)]
+
+
+def _resolved(target: Target, passed: Sequence[PassedFd]) -> list[Target]:
+    """The descriptors of a socket from systemd; itself, if it was not passed."""
+    if not isinstance(target, SystemdSocket):
+        return [target]
+    found: list[Target] = [
+        InheritedFd(each.fd)
+        for number, each in enumerate(passed)
+        if number == target.number or each.name == target.name
+    ]
+    return found or [target]
+
+
+def _check_twice(found: Iterable[Place]) -> None:
+    """The kernel would say that the address is in use, and leave everybody to look for whom."""
+    seen = set()
+    for place in found:
+        shown = str(place.target)
+        if isinstance(place.target, TcpAddress) and not place.target.port:
+            continue  # each takes a port of its own
+        if shown in seen:
+            raise ConfigError(
+                f"{shown} is given twice, by --bind, --endpoint or another option that says where "
+                "to listen"
+            )
+        seen.add(shown)
 
 
 def names_certificate(bind: Bind, tls: Tls) -> bool:
@@ -130,7 +171,7 @@ def names_certificate(bind: Bind, tls: Tls) -> bool:
     return bool(tls.certfile) or any(text.startswith("ssl:") for text in bind.endpoint)
 
 
-def _targets(bind: Bind, passed: Sequence[int]) -> list[Target]:
+def _targets(bind: Bind) -> list[Target]:
     """What speaks TLS if there is a certificate."""
     port = DEFAULT_PORT if bind.port is None else bind.port
     found: list[Target] = [_parse(text, port) for text in bind.bind]
@@ -140,7 +181,7 @@ def _targets(bind: Bind, passed: Sequence[int]) -> list[Target]:
         found.append(_unix("--unix-socket", bind.unix_socket))
     if bind.fd is not None:
         found.append(InheritedFd(bind.fd))
-    return found + [InheritedFd(fd) for fd in passed if InheritedFd(fd) not in found]
+    return found
 
 
 def _parse(text: str, default_port: int | None, label: str = "--bind") -> Target:
@@ -188,15 +229,16 @@ def _number(label: str, text: str, digits: str) -> int:
     return int(digits)
 
 
-def passed_fds(environ: MutableMapping[str, str]) -> list[int]:
+def passed_fds(environ: MutableMapping[str, str]) -> list[PassedFd]:
     """The file descriptors that systemd passed to this very process (sd_listen_fds(3)).
 
     The variables are removed, so that child processes do not take them for theirs.
     """
     pid = environ.pop("LISTEN_PID", "")
     count = environ.pop("LISTEN_FDS", "")
-    environ.pop("LISTEN_FDNAMES", None)
+    names = environ.pop("LISTEN_FDNAMES", "").split(":")
     is_number = count.isdecimal() and len(count) <= _MAX_DIGITS
     if pid != str(os.getpid()) or not is_number:
         return []
-    return list(range(_FIRST_PASSED_FD, _FIRST_PASSED_FD + int(count)))
+    fds = range(_FIRST_PASSED_FD, _FIRST_PASSED_FD + int(count))
+    return [PassedFd(fd, name or _UNNAMED) for fd, name in zip_longest(fds, names[: len(fds)])]

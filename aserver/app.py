@@ -1,4 +1,4 @@
-"""The application: from an import string to a callable."""
+"""The application: from an import string to a callable of ASGI 3, whatever it speaks itself."""
 
 import importlib
 import inspect
@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from typing import Any
 
 from .logs import one_line
 from .types import ASGIApplication, ServerError
@@ -28,7 +29,13 @@ class AppImportError(ServerError):
 
 
 def load_app(
-    path: str, *, app_dir: str = ".", factory: bool = False, has_signals: bool = False
+    path: str,
+    *,
+    app_dir: str = ".",
+    factory: bool = False,
+    interface: str = "auto",
+    threads: int | None = None,
+    has_signals: bool = False,
 ) -> ASGIApplication:
     """Import `MODULE:OBJECT`; OBJECT may be dotted.
 
@@ -36,10 +43,13 @@ def load_app(
         path: The import string.
         app_dir: Put first on `sys.path`, so that the current directory is importable by default.
         factory: OBJECT is called, without arguments, and returns the application.
+        interface: What the application speaks: see `adapted`.
+        threads: For those of WSGI.
         has_signals: Ctrl-C is a signal handler's, so a KeyboardInterrupt is the application's own.
 
     Raises:
         AppImportError: It cannot be imported, or is no application.
+        ConfigError: The bridge to it is not installed.
     """
     module_name, _, attributes = path.partition(":")
     if not module_name or not attributes or module_name.startswith("."):
@@ -66,28 +76,97 @@ def load_app(
     if not callable(found):
         what = f"what {path!r} returned" if factory else repr(path)
         raise AppImportError(f"{what} is not an application: it cannot be called")
-    if problem := _unfitness(found, path, factory=factory):
+    return adapted(found, path, interface, threads=threads, factory=factory)
+
+
+# What applications are called with: how many arguments, and which.
+_CALLS = {
+    "asgi3": (3, "ASGI", "(scope, receive, send)"),
+    "asgi2": (1, "ASGI 2", "(scope)"),
+    "wsgi": (2, "WSGI", "(environ, start_response)"),
+}
+
+
+def adapted(
+    app: Callable[..., Any],
+    path: str,
+    interface: str,
+    *,
+    threads: int | None = None,
+    factory: bool = False,
+) -> ASGIApplication:
+    """An application as one of ASGI 3, whichever it is.
+
+    Args:
+        app: The application.
+        path: What messages call it.
+        interface: "asgi3", "asgi2" or "wsgi"; "auto": one of the first two, by what it takes.
+        threads: For those of WSGI.
+        factory: A factory has made it.
+
+    Raises:
+        AppImportError: It does not speak that.
+        ConfigError: The bridge to it is not installed.
+    """
+    if interface == "auto":
+        interface = "asgi2" if _is_asgi2(app) else "asgi3"
+    if problem := _unfitness(app, path, interface, factory=factory):
         raise AppImportError(problem)
-    return found
+    if interface == "asgi3":
+        return app
+    from .bridges import WsgiBridge, bridge_asgi2  # not at the top: most starts need none of it
+
+    return bridge_asgi2(app) if interface == "asgi2" else WsgiBridge(app, threads)
 
 
-def _unfitness(app: Callable[..., object], path: str, *, factory: bool) -> str:
-    """Why a callable cannot be an ASGI application; empty if it may be one."""
-    try:
-        signature = inspect.signature(app)
-    except (TypeError, ValueError):  # some callables have none
+def _is_asgi2(app: Callable[..., Any]) -> bool:
+    """Whether it takes the scope alone; asgiref's marks come first, as they do with Daphne.
+
+    To asgiref, whatever is no coroutine function is one of ASGI 2, unless it is marked. But there
+    are wrappers of ASGI 3 that take anything, and factories with an argument that has a default.
+    """
+    if getattr(app, "_asgi_single_callable", False):
+        return False
+    if getattr(app, "_asgi_double_callable", False):
+        return True
+    if inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(type(app).__call__):
+        return False
+    signature = _signature(app)
+    return signature is not None and [_takes(signature, count) for count in (0, 1, 3)] == [
+        False,
+        True,
+        False,
+    ]
+
+
+def _unfitness(app: Callable[..., object], path: str, interface: str, *, factory: bool) -> str:
+    """Why a callable cannot be such an application; empty if it may be one."""
+    count, name, expected = _CALLS[interface]
+    signature = _signature(app)
+    if signature is None or _takes(signature, count):
         return ""
-    if _takes(signature, 3):
-        return ""
-    problem = f"{path!r} is no ASGI application: it takes {signature}, not (scope, receive, send)"
-    if _takes(signature, 2):
-        problem += "; is it a WSGI application?"
+    problem = f"{path!r} is no {name} application: it takes {signature}, not {expected}"
+    if interface == "wsgi" and (_takes(signature, 3) or _is_asgi2(app)):
+        problem += "; is it an ASGI application? (--interface auto)"
+    elif interface == "asgi2" and _takes(signature, 3):
+        problem += "; is it one of ASGI 3? (--interface asgi3)"
+    elif _takes(signature, 2):
+        problem += "; is it a WSGI application? (--interface wsgi)"
         asgi = path.replace("wsgi", "asgi")
         if asgi != path:
             problem += f" The ASGI one may be {asgi!r}"
+    elif interface == "asgi3" and _is_asgi2(app):
+        problem += "; is it one of ASGI 2? (--interface asgi2)"
     elif _takes(signature, 0) and not factory:
         problem += "; is it a factory? (--factory)"
     return problem
+
+
+def _signature(app: Callable[..., object]) -> inspect.Signature | None:
+    try:
+        return inspect.signature(app)
+    except (TypeError, ValueError):  # some callables have none
+        return None
 
 
 def _takes(signature: inspect.Signature, count: int) -> bool:

@@ -17,8 +17,8 @@ from .addresses import places
 from .app import AppImportError, load_app
 from .config import Config
 from .declarations import ConfigError
-from .engine_choice import choose_parser
-from .entrances import certificates_for
+from .engine_choice import choose_forwarding, choose_parser
+from .entrances import certificates_for, proxies_for
 from .logs import set_up_logging
 from .options import Settings, load, to_toml
 from .running import exit_now, raise_file_limit, run
@@ -65,10 +65,18 @@ def _act(settings: Settings) -> int:
     if settings.action == "check-config":
         listening = places(config.bind, config.tls)
         choose_parser(config.http.http)
+        choose_forwarding(config.proxy)
         set_up_logging(config.log)
         check_access_log(config.log)
+        proxies_for(config, listening)
         certificates_for(config, listening)
-        load_app(process.app, app_dir=process.app_dir, factory=process.factory)
+        load_app(
+            process.app,
+            app_dir=process.app_dir,
+            factory=process.factory,
+            interface=process.interface,
+            threads=process.threads,
+        )
         print("The configuration is good, and the application can be imported.")
         return 0
     set_up_logging(config.log)

@@ -2,8 +2,8 @@
 
 The command line, the `ASERVER_*` environment, the TOML file and the reference table in the
 documentation are all generated from the fields below and in `aserver.limit_options`,
-`aserver.http2_options` and `aserver.tls_options` (see `aserver.options`). Nothing here does IO,
-sets up logging or imports an application.
+`aserver.http2_options`, `aserver.tls_options` and `aserver.proxy_options` (see `aserver.options`).
+Nothing here does IO, sets up logging or imports an application.
 """
 
 from dataclasses import dataclass, field, fields
@@ -13,6 +13,7 @@ from .declarations import ConfigError, Declaration, option
 from .http2_options import Http2 as Http2
 from .limit_options import Limits as Limits
 from .limit_options import WebSocket as WebSocket
+from .proxy_options import Proxy as Proxy
 from .tls_options import Tls as Tls
 
 DEFAULT_HOST = "127.0.0.1"
@@ -70,9 +71,9 @@ class Bind:
         "-e",
         "--endpoint",
         metavar="STRING",
-        help="Listen as an endpoint string of Twisted says: ssl:PORT:privateKey=FILE:certKey=FILE "
-        "with TLS, tcp:PORT without. Both may have :interface=HOST, the first also "
-        ":extraCertChain=FILE. May be repeated.",
+        help="Listen as an endpoint string of Twisted says: tcp:PORT, tcp6:PORT, unix:PATH, "
+        "fd:fileno=N, systemd:name=NAME, and with TLS ssl:PORT:privateKey=FILE:certKey=FILE. May "
+        "be repeated.",
     )
     insecure_bind: tuple[str, ...] = option(
         (),
@@ -85,6 +86,13 @@ class Bind:
         "--redirect-bind",
         metavar="ADDRESS",
         help="Answer every request here with a redirect to https. May be repeated.",
+    )
+    proxy_protocol_bind: tuple[str, ...] = option(
+        (),
+        "--proxy-protocol-bind",
+        metavar="ADDRESS",
+        help="Listen here for proxies that begin each connection with a PROXY header, version 1 or "
+        "2. May be repeated.",
     )
     redirect_port: int | None = option(
         None,
@@ -192,11 +200,27 @@ class Process:
     factory: bool = option(
         False, "--factory", help="OBJECT is a function that returns the application."
     )
+    interface: str = option(
+        "auto",
+        "--interface",
+        choices=("auto", "asgi3", "asgi2", "wsgi"),
+        help="What the application speaks; auto is ASGI, of either version. WSGI takes an extra, "
+        "aserver[wsgi].",
+    )
     lifespan: str = option(
         "auto",
         "--lifespan",
         choices=("auto", "on", "off"),
         help="The lifespan protocol: on makes an application without it an error.",
+    )
+    threads: int | None = option(
+        None,
+        "--threads",
+        minimum=1,
+        unit="threads",
+        variables=("ASGI_THREADS",),
+        help="Most threads in which the application's synchronous code runs at a time; default: "
+        "Python's, a few for each processor.",
     )
     loop: str = option(
         "auto",
@@ -214,6 +238,7 @@ class Config:
     http: Http = field(default_factory=Http)
     http2: Http2 = field(default_factory=Http2)
     tls: Tls = field(default_factory=Tls)
+    proxy: Proxy = field(default_factory=Proxy)
     limits: Limits = field(default_factory=Limits)
     websocket: WebSocket = field(default_factory=WebSocket)
     log: Log = field(default_factory=Log)
@@ -224,6 +249,7 @@ class Config:
         "http": Http,
         "http2": Http2,
         "tls": Tls,
+        "proxy": Proxy,
         "limits": Limits,
         "websocket": WebSocket,
         "log": Log,

@@ -30,6 +30,7 @@ from .limits import (
     IDLE,
     NEW,
     RECEIVING,
+    UNHEARD,
     WRITING,
 )
 from .logs import peer_log
@@ -64,6 +65,7 @@ class Connection(PhasedConnection):
 
     __slots__ = (
         "__weakref__",
+        "_amend",
         "_certificates",
         "is_closing",
         "write",
@@ -89,26 +91,35 @@ class Connection(PhasedConnection):
 
     def begin(self, transport: asyncio.Transport) -> None:
         """There is room for this connection: serve it."""
-        context = self._context
+        transport.set_write_buffer_limits(self._context.write_buffer)
         client, server = addresses(transport)
-        transport.set_write_buffer_limits(context.write_buffer)
+        self._listen_to(transport, Facts("http", client, server, self._context.root_path))
+
+    def _listen_to(self, transport: asyncio.Transport, facts: Facts) -> None:
+        """What comes from now on is the client's own."""
+        context = self._context
+        forwarding = context.forwarding
+        self._amend = forwarding.of(facts.client) if forwarding is not None else None
         if self._certificates is not None:
-            self._facts = Facts("https", client, server, context.root_path)
+            facts = facts._replace(scheme="https")
             transport = TlsTransport(transport, self, self._certificates, context.loop)
             self._enter(HANDSHAKE)
         else:
-            self._facts = Facts("http", client, server, context.root_path)
             self._enter(NEW)
+        self._facts = facts
+        self._write_to(transport)
+        if self.phase is HANDSHAKE or context.new_wire is not None:
+            self._engine: Engine = Opening(self, context)
+        else:
+            self._speak(is_http2=False)
+
+    def _write_to(self, transport: asyncio.Transport) -> None:
         self._transport = transport
         self.write = transport.write
         self.writelines = transport.writelines
         if _ENDLESS_WRITELINES and isinstance(transport, asyncio.Transport):
             self.writelines = partial(_write_joined, transport)
         self.is_closing = transport.is_closing
-        if self.phase is HANDSHAKE or context.new_wire is not None:
-            self._engine: Engine = Opening(self, context)
-        else:
-            self._speak(is_http2=False)
 
     def _speak(self, *, is_http2: bool) -> None:
         """It is known what the peer speaks."""
@@ -167,7 +178,8 @@ class Connection(PhasedConnection):
 
     def on_secured(self, protocol: str | None, extension: dict[str, Any]) -> None:
         """The handshake is complete."""
-        self._facts = self._facts._replace(tls=extension)
+        facts = self._facts
+        self._facts = facts._replace(extensions={**(facts.extensions or {}), "tls": extension})
         self._enter(NEW)
         self._speak(is_http2=protocol == "h2")
 
@@ -235,13 +247,17 @@ class Connection(PhasedConnection):
         if request.upgrade and context.new_frames is not None and is_handshake(request):
             return self._on_handshake(channel, request)
         scope = http_scope(request, self._facts, context.state)
-        return HttpCycle(context, channel, request, scope, self._facts.client)
+        if self._amend is not None:
+            self._amend(scope)
+        return HttpCycle(context, channel, request, scope, scope["client"])
 
     def _on_handshake(self, channel: Channel, request: Request) -> Receiver:
-        context, facts = self._context, self._facts
+        context = self._context
         handshake = Handshake(request)
-        scope = websocket_scope(request, facts, context.state, handshake.subprotocols)
-        return WebSocketCycle(context, channel, request, scope, facts.client, handshake)
+        scope = websocket_scope(request, self._facts, context.state, handshake.subprotocols)
+        if self._amend is not None:
+            self._amend(scope)
+        return WebSocketCycle(context, channel, request, scope, scope["client"], handshake)
 
     def on_upgraded(self, engine: Engine) -> None:
         self._engine = engine
@@ -328,8 +344,7 @@ class Connection(PhasedConnection):
         With `patient`, who has just connected may still send its first request.
         """
         self._engine.drain()
-        has_begun = self.phase is not NEW and self.phase is not HANDSHAKE
-        idle = self.phase is IDLE or not (has_begun or patient)
+        idle = self.phase is IDLE or (self.phase in UNHEARD and not patient)
         if idle and not self._engine.mid_head and not has_unread_bytes(self._transport):
             self.close()
 

@@ -18,6 +18,7 @@ from .limits import (
     HEAD,
     IDLE,
     NEW,
+    PREAMBLE,
     RECEIVING,
     WRITING,
     Phase,
@@ -128,7 +129,7 @@ class PhasedConnection(asyncio.Protocol):
             self._expire_draining(unsent)
         elif self.phase is ACTIVE:
             self._expire_active()
-        elif self.phase is HANDSHAKE:
+        elif self.phase is HANDSHAKE or self.phase is PREAMBLE:
             self._expire_handshake()
         elif unsent:
             self._expire_writing(unsent)
@@ -170,11 +171,10 @@ class PhasedConnection(asyncio.Protocol):
         self.close()
 
     def _expire_handshake(self) -> None:
-        self._context.throttle.info(
-            peer_log,
-            "Closed %s: the TLS handshake took too long (--tls-handshake-timeout)",
-            self._peer,
-        )
+        what = "TLS handshake took too long (--tls-handshake-timeout)"
+        if self.phase is PREAMBLE:
+            what = "PROXY header did not arrive in time (--proxy-protocol-timeout)"
+        self._context.throttle.info(peer_log, f"Closed %s: the {what}", self._peer)
         self.abort()
 
     def _expire_draining(self, unsent: int) -> None:

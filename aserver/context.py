@@ -8,7 +8,6 @@ from contextvars import Context as TaskContext
 from time import gmtime, time
 from typing import Any
 
-from .access_log import AccessLog
 from .admission import Admission
 from .config import Config
 from .engines.h2 import NewWire
@@ -23,7 +22,7 @@ from .limits import (
     phase_seconds,
 )
 from .logs import server_log
-from .seams import Connected, Expiring, Parser, Running
+from .seams import Connected, Expiring, Forwarder, Parser, RequestLog, Running
 from .throttle import Throttle
 from .types import ASGIApplication, ProtocolError
 
@@ -43,6 +42,7 @@ class Context:
         lifespan.
         new_frames: Makes the frame engine of a WebSocket; None: there are no WebSockets here.
         new_wire: Makes the wire of an HTTP/2 connection; None: HTTP/2 is not spoken here.
+        forwarding: Knows which proxies are believed; None: nobody is.
         tick: How often `tick` is called, in seconds.
     """
 
@@ -59,6 +59,7 @@ class Context:
         "default_lines",
         "deflate",
         "draining",
+        "forwarding",
         "has_signals",
         "last_lines",
         "loop",
@@ -92,6 +93,7 @@ class Context:
         task_context: TaskContext,
         new_frames: NewFrames | None = None,
         new_wire: NewWire | None = None,
+        forwarding: Forwarder | None = None,
         *,
         wall: float,
         tick: float = TICK,
@@ -105,8 +107,9 @@ class Context:
         self.task_context = task_context
         self.new_frames = new_frames
         self.new_wire = new_wire
+        self.forwarding = forwarding
         self.state: dict[str, Any] | None = None  # the lifespan's, if the application has one
-        self.access_log: AccessLog | None = None
+        self.access_log: RequestLog | None = None
         self.throttle = Throttle()
         self.has_signals = False  # Ctrl-C is a signal handler's of ours, never an exception
         self.connections: set[Connected] = set()
@@ -140,7 +143,9 @@ class Context:
         self.write_buffer = limits.write_buffer
         self.response_seconds = or_unlimited(limits.http_timeout)
         self.close_seconds = or_unlimited(limits.application_close_timeout)
-        self.seconds = phase_seconds(limits, config.tls.tls_handshake_timeout)
+        self.seconds = phase_seconds(
+            limits, config.tls.tls_handshake_timeout, config.proxy.proxy_protocol_timeout
+        )
         # Of a request body, in the seconds of the phase RECEIVING.
         self.body_bytes = limits.min_body_rate * limits.body_timeout
 

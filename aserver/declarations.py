@@ -32,9 +32,11 @@ class Option(NamedTuple):
         metavar: The placeholder in `--help`.
         choices: The values allowed, if they are few.
         constants: Further flags that set a fixed value, as `--no-server-name` sets "".
+        commas: Values that may be repeated may also stand in one text, with commas between them.
         octal: Written in octal, as file modes are.
         ascii: Printable ASCII only, as in a header.
         once: Given twice it is a mistake: elsewhere the last one wins.
+        variables: Further ones in the environment, which others have made known.
         secret: Never shown: neither in messages, nor by --print-config.
         minimum: The smallest number allowed.
         maximum: The largest.
@@ -46,10 +48,12 @@ class Option(NamedTuple):
     metavar: str = ""
     choices: tuple[str, ...] = ()
     constants: tuple[tuple[str, Any, str], ...] = ()
+    commas: bool = False
     octal: bool = False
     ascii: bool = False
     once: bool = False
     secret: bool = False
+    variables: tuple[str, ...] = ()
     minimum: float = 0
     maximum: float = INT_MAX
 
@@ -123,6 +127,8 @@ class Declaration(NamedTuple):
             values = (value,) if isinstance(value, str) else value
             if not isinstance(values, list | tuple):
                 raise self._wrong(value)
+            if self.option.commas:
+                values = [part for each in values for part in _split(each)]
             return tuple(self._checked(each) for each in values)
         return self._checked(value)
 
@@ -164,6 +170,8 @@ class Declaration(NamedTuple):
             return ""
         if self.option.octal:
             return f"{value:o}"
+        if isinstance(value, tuple):
+            return ", ".join(map(str, value))
         if isinstance(value, bool):
             return str(value).lower()
         return f"{value:.15g}" if isinstance(value, float) else str(value)
@@ -172,3 +180,10 @@ class Declaration(NamedTuple):
     def label(self) -> str:
         """What messages call it."""
         return self.option.long if self.option.flags else self.name
+
+
+def _split(value: object) -> list[object]:
+    """Several values in one text; what is no text is refused by whoever checks it."""
+    if not isinstance(value, str):
+        return [value]
+    return [part.strip() for part in value.split(",") if part.strip()]

@@ -5,38 +5,44 @@ known by their place: `ssl:443:key.pem:crt.pem`. A backslash takes the meaning f
 behind it, as in `interface=\\:\\:1`.
 """
 
+import re
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from .declarations import ConfigError
+from .declarations import INT_MAX, ConfigError
+from .targets import InheritedFd, SystemdSocket, Target, TcpAddress, UnixAddress
 from .tls_options import KeyPair
 
 _LABELS = ("--endpoint certKey", "--endpoint privateKey")
-_ARGUMENTS = {
-    "tcp": {"port", "interface"},
-    "ssl": {"port", "interface", "privateKey", "certKey", "extraCertChain"},
+_ANY_TLS = ("SSLv23_METHOD", "TLS_METHOD", "TLS_SERVER_METHOD")  # they negotiate the version
+_WITHOUT_DH = "dhParameters has no effect: keys are exchanged with ECDHE, which needs none"
+_DOMAINS = ("", "INET", "INET6", "UNIX")
+_MAX_MODE = 0o777
+# What is before the first colon of an IPv6 address that is not escaped.
+_CUT_ADDRESS = re.compile(r"\[?[0-9a-fA-F]{0,4}")
+_CERTFILE = "give the certificates to --certfile, repeated, which loads renewed ones by itself"
+# Known from plugins of Twisted, and what to use in their place.
+_INSTEAD = {
+    "haproxy": "--proxy-protocol-bind ADDRESS listens for the PROXY protocol",
+    "le": _CERTFILE,
+    "lets": _CERTFILE,
+    "txsni": _CERTFILE,
 }
-# Those without a name, in their order.
-_PLACES = {"tcp": ("port",), "ssl": ("port", "privateKey", "certKey")}
-_MAX_DIGITS = 5  # of a port; int() itself refuses thousands of them
-_UNDERSTOOD = (
-    "ssl:PORT:privateKey=FILE:certKey=FILE[:extraCertChain=FILE][:interface=HOST], "
-    "tcp:PORT[:interface=HOST]"
-)
 
 
 class Endpoint(NamedTuple):
-    """Listen on a host's addresses, with a certificate of its own or without TLS.
+    """What one string asks for.
 
     Attributes:
-        host: Empty: every interface.
-        port: The port.
-        pair: The certificate; None: plain TCP.
+        target: Where to listen.
+        pair: The certificate; None: without TLS.
+        notes: What the log shall say of it.
     """
 
-    host: str
-    port: int
-    pair: KeyPair | None
+    target: Target
+    pair: KeyPair | None = None
+    notes: tuple[str, ...] = ()
 
 
 def parse_endpoint(text: str) -> Endpoint:
@@ -46,75 +52,207 @@ def parse_endpoint(text: str) -> Endpoint:
         ConfigError: It cannot be understood; the message says what can.
     """
     kind, *arguments = _split(text)
-    if kind.name or kind.value not in _ARGUMENTS:
-        raise ConfigError(f"--endpoint: {text!r} is not understood; what is: {_UNDERSTOOD}")
-    _check_colons(text, arguments)
-    found = _named(text, kind.value, arguments)
-    pair = _pair(text, found) if kind.value == "ssl" else None
-    return Endpoint(_host(found), _port(text, found.get("port", "")), pair)
+    if kind.name is not None or kind.value not in _KINDS:
+        instead = _INSTEAD.get(kind.value, "")
+        advice = f"; {instead}" if instead else f"; what is: {', '.join(_FORMS)}"
+        raise ConfigError(f"--endpoint: {text!r} is not understood{advice}")
+    known = _KINDS[kind.value]
+    return known.read(_Arguments(text, _named(text, known, arguments)))
 
 
-def _check_colons(text: str, arguments: "list[_Argument]") -> None:
-    """An IPv6 address whose colons are not escaped is cut into pieces."""
-    for argument, following in pairwise(arguments):
-        if argument.name == "interface" and not following.name:
-            raise ConfigError(
-                f"--endpoint: {text!r}: escape the colons of an address with a backslash, as in "
-                r"interface=\:\:1"
-            )
+def endpoint_string(target: Target, *, has_tls: bool = False) -> str:
+    """An address as an endpoint string: no more of it than where it is."""
+    match target:
+        case UnixAddress(path):
+            return f"unix:{_escaped(path)}"
+        case InheritedFd(fd):
+            return f"fd:fileno={fd}"
+        case SystemdSocket(name, number):
+            return f"systemd:index={number}" if name is None else f"systemd:name={_escaped(name)}"
+        case TcpAddress(host, port):
+            kind = "ssl" if has_tls else "tcp6" if target.is_ipv6 else "tcp"
+            where = "" if target.is_everywhere else f":interface={_escaped(host)}"
+            return f"{kind}:port={port}{where}"
 
 
-def _named(text: str, kind: str, arguments: "list[_Argument]") -> dict[str, str]:
-    """The values by their names; of a repeated name the last counts."""
-    places = iter(_PLACES[kind])
-    by_place = {next(places, ""): each.value for each in arguments if not each.name}
-    by_name = {each.name: each.value for each in arguments if each.name}
-    for name in [*by_place, *by_name]:
-        if name not in _ARGUMENTS[kind]:
-            shown = name or by_place[name]
-            raise ConfigError(
-                f"--endpoint: {text!r}: {shown!r} is not understood; what is: {_UNDERSTOOD}"
-            )
-        if name in by_place and name in by_name:
-            raise ConfigError(f"--endpoint: {text!r} has two values for {name}")
-    return by_place | by_name
+def _escaped(value: str) -> str:
+    return re.sub(r"([\\:=])", r"\\\1", value)
 
 
-def _host(found: dict[str, str]) -> str:
-    host = found.get("interface", "")
-    return host[1:-1] if host.startswith("[") and host.endswith("]") else host
-
-
-def _pair(text: str, found: dict[str, str]) -> KeyPair:
-    key = found.get("privateKey", "")
-    if not key:
-        raise ConfigError(f"--endpoint: {text!r} has no privateKey=FILE")
-    certificate = found.get("certKey") or key
-    return KeyPair(certificate, key, found.get("extraCertChain", ""), _LABELS)
-
-
-def _port(text: str, digits: str) -> int:
-    is_number = digits.isascii() and digits.isdigit() and len(digits) <= _MAX_DIGITS
-    if not is_number or int(digits) > 65535:
-        raise ConfigError(f"--endpoint: {text!r} has no port from 0 to 65535")
-    return int(digits)
+# From a string to its arguments
 
 
 class _Argument(NamedTuple):
-    name: str  # empty: it has none
+    name: str | None  # None: it has none
     value: str
 
 
 def _split(text: str) -> list[_Argument]:
     arguments = []
-    name = value = ""
+    name, value = None, ""
     characters = iter(text)
     for character in characters:
         if character == ":":
             arguments.append(_Argument(name, value))
-            name = value = ""
-        elif character == "=" and not name:
+            name, value = None, ""
+        elif character == "=" and name is None:
             name, value = value, ""
+        elif character == "\\":
+            following = next(characters, "")
+            if not following:
+                raise ConfigError(
+                    f"--endpoint: {text!r} ends in a backslash, which escapes nothing"
+                )
+            value += following
         else:
-            value += next(characters, "") if character == "\\" else character
+            value += character
     return [*arguments, _Argument(name, value)]
+
+
+def _named(text: str, kind: "_Kind", arguments: Sequence[_Argument]) -> dict[str, str]:
+    """The values by their names; of a repeated name the last counts."""
+    for argument, following in pairwise(arguments):
+        is_cut = argument.name == "interface" and _CUT_ADDRESS.fullmatch(argument.value)
+        if is_cut and following.name is None:
+            raise ConfigError(
+                f"--endpoint: {text!r}: escape the colons of an address with a backslash, as in "
+                r"interface=\:\:1"
+            )
+    unnamed = [each.value for each in arguments if each.name is None]
+    by_place = dict(zip(kind.names, unnamed, strict=False))
+    by_name = {each.name: each.value for each in arguments if each.name is not None}
+    unknown = [*(name for name in by_name if name not in kind.names), *unnamed[len(kind.names) :]]
+    if unknown:
+        raise ConfigError(
+            f"--endpoint: {text!r}: {unknown[0]!r} is not understood; what is: {kind.form}"
+        )
+    for name in by_place.keys() & by_name.keys():
+        raise ConfigError(f"--endpoint: {text!r} has two values for {name}")
+    return by_place | by_name
+
+
+class _Arguments(NamedTuple):
+    """Those of one string, by their names."""
+
+    text: str
+    values: dict[str, str]
+
+    def get(self, name: str) -> str:
+        return self.values.get(name, "")
+
+    def wrong(self, what: str) -> ConfigError:
+        return ConfigError(f"--endpoint: {self.text!r} {what}")
+
+    def number(self, name: str, most: int, least: int = 0) -> int:
+        digits = self.get(name)
+        # int() itself refuses thousands of digits.
+        is_number = digits.isascii() and digits.isdigit() and len(digits) <= len(str(INT_MAX))
+        if not is_number or not least <= int(digits) <= most:
+            raise self.wrong(f"has no {name} from {least} to {most}")
+        return int(digits)
+
+    @property
+    def backlog(self) -> int | None:
+        return self.number("backlog", INT_MAX, 1) if "backlog" in self.values else None
+
+    def tcp(self, interface: str = "", *, is_ipv6: bool = False) -> TcpAddress:
+        host = self.get("interface") or interface
+        if host.startswith("[") and host.endswith("]"):
+            host = host[1:-1]
+        if host.isdigit():
+            raise self.wrong(f"has {host!r} for an interface, which is no host")
+        return TcpAddress(host, self.number("port", 65535), self.backlog, is_ipv6)
+
+    def check_domain(self) -> None:
+        """The socket says itself what it is: nothing depends on this."""
+        if self.get("domain").removeprefix("AF_") not in _DOMAINS:
+            raise self.wrong("has a domain that is not INET, INET6 or UNIX")
+
+
+# From its arguments to an address, for each kind
+
+
+def _tcp(arguments: _Arguments) -> Endpoint:
+    return Endpoint(arguments.tcp())
+
+
+def _tcp6(arguments: _Arguments) -> Endpoint:
+    return Endpoint(arguments.tcp("::", is_ipv6=True))
+
+
+def _unix(arguments: _Arguments) -> Endpoint:
+    path = arguments.get("address")
+    if not path:
+        raise arguments.wrong("has no path")
+    if arguments.values.get("lockfile", "0") not in ("0", "1"):
+        raise arguments.wrong("has a lockfile that is neither 0 nor 1")
+    return Endpoint(UnixAddress(path, _mode(arguments), arguments.backlog))
+
+
+def _mode(arguments: _Arguments) -> int | None:
+    if "mode" not in arguments.values:
+        return None
+    digits = arguments.get("mode")
+    if not re.fullmatch(r"(0o)?[0-7]{1,5}", digits) or int(digits, 8) > _MAX_MODE:
+        raise arguments.wrong(f"has no mode from 0 to {_MAX_MODE:o}, in octal")
+    return int(digits, 8)
+
+
+def _ssl(arguments: _Arguments) -> Endpoint:
+    key = arguments.get("privateKey")
+    if not key:
+        raise arguments.wrong("has no privateKey=FILE")
+    method = arguments.values.get("sslmethod", _ANY_TLS[0])
+    if method not in _ANY_TLS:
+        # Without it, more might be spoken than was asked for, or less.
+        raise arguments.wrong(
+            f"has sslmethod={method}; leave it out, and choose versions with --tls-min-version"
+        )
+    certificate = arguments.get("certKey") or key
+    pair = KeyPair(certificate, key, arguments.get("extraCertChain"), _LABELS)
+    notes = (_WITHOUT_DH,) if "dhParameters" in arguments.values else ()
+    return Endpoint(arguments.tcp(), pair, notes)
+
+
+def _fd(arguments: _Arguments) -> Endpoint:
+    arguments.check_domain()
+    return Endpoint(InheritedFd(arguments.number("fileno", INT_MAX)))
+
+
+def _systemd(arguments: _Arguments) -> Endpoint:
+    arguments.check_domain()
+    if ("index" in arguments.values) == ("name" in arguments.values):
+        raise arguments.wrong("must have either index=N or name=NAME")
+    if "index" in arguments.values:
+        return Endpoint(SystemdSocket(number=arguments.number("index", INT_MAX)))
+    return Endpoint(SystemdSocket(arguments.get("name")))
+
+
+class _Kind(NamedTuple):
+    read: Callable[[_Arguments], Endpoint]
+    names: tuple[str, ...]  # of its arguments, in the order of those that have no name
+    form: str
+
+
+_KINDS = {
+    "tcp": _Kind(_tcp, ("port", "interface", "backlog"), "tcp:PORT[:interface=HOST][:backlog=N]"),
+    "tcp6": _Kind(
+        _tcp6, ("port", "backlog", "interface"), "tcp6:PORT[:interface=HOST][:backlog=N]"
+    ),
+    "unix": _Kind(
+        _unix,
+        ("address", "mode", "backlog", "lockfile"),
+        "unix:PATH[:mode=OCTAL][:backlog=N][:lockfile=0|1]",
+    ),
+    "ssl": _Kind(
+        _ssl,
+        (
+            *("port", "privateKey", "certKey", "sslmethod", "interface", "backlog"),
+            *("extraCertChain", "dhParameters"),
+        ),
+        "ssl:PORT:privateKey=FILE:certKey=FILE[:extraCertChain=FILE][:interface=HOST][:backlog=N]",
+    ),
+    "fd": _Kind(_fd, ("fileno", "domain"), "fd:fileno=N"),
+    "systemd": _Kind(_systemd, ("domain", "index", "name"), "systemd:name=NAME, systemd:index=N"),
+}
+_FORMS = [kind.form for kind in _KINDS.values()]

@@ -1,11 +1,12 @@
-"""Which engines: what the options choose by name, imported only then."""
+"""Which engines, and what else the options choose: imported only then."""
 
 from .declarations import ConfigError
 from .engines.h2 import NewWire
 from .engines.h2_wire import Wire, WireSettings
 from .engines.ws import NewFrames
 from .engines.ws_deflate import Deflate
-from .seams import Frames, Parser
+from .proxy_options import Proxy
+from .seams import Forwarder, Frames, Parser
 
 
 def choose_parser(name: str) -> Parser:
@@ -43,3 +44,17 @@ def _library_wire(settings: WireSettings) -> Wire:
     from .engines.h2_library import H2Library  # 20 ms, for those who have HTTP/2
 
     return H2Library(settings)
+
+
+def choose_forwarding(proxy: Proxy) -> Forwarder | None:
+    """Who knows which proxies are believed; None without --proxy-headers.
+
+    Raises:
+        ConfigError: The options do not fit together, or name what is no network or no header.
+    """
+    proxy.check()
+    if not proxy.proxy_headers:
+        return None
+    from .forwarding import Forwarding  # 4 ms, for those who have proxies
+
+    return Forwarding(proxy)

@@ -13,6 +13,7 @@ from .declarations import ConfigError
 from .listener import Listener
 from .logs import server_log
 from .redirecting import RedirectingConnection
+from .seams import Trust
 from .tls_contexts import Certificates, load_certificates
 from .tls_options import KeyPair
 
@@ -31,6 +32,23 @@ class Spoken(Protocol):
     @property
     def pairs(self) -> tuple[KeyPair, ...]:
         """The certificates, where that is TLS."""
+
+    @property
+    def is_proxied(self) -> bool:
+        """Whether each connection begins with a PROXY header."""
+
+
+def proxies_for(config: Config, spoken: Sequence[Spoken]) -> Trust | None:
+    """Who is trusted where connections begin with PROXY headers.
+
+    Raises:
+        ConfigError: --proxy-protocol-allow-ips names what is no network.
+    """
+    if not any(each.is_proxied for each in spoken):
+        return None
+    from .networks import Networks  # 4 ms, for those who have proxies
+
+    return Networks("--proxy-protocol-allow-ips", config.proxy.proxy_protocol_allow_ips).trust
 
 
 def certificates_for(
@@ -64,24 +82,33 @@ class Entrances:
         directory: Where relative paths begin; empty: in the current one.
 
     Raises:
-        ConfigError: As `certificates_for`.
+        ConfigError: As `certificates_for` and `proxies_for`.
     """
 
     def __init__(self, config: Config, listeners: Sequence[Listener], directory: str = "") -> None:
         ports = [each.port for each in listeners if each.kind is Kind.TLS]
         self._https_port = config.bind.redirect_port or next(iter(ports), None)
+        self._proxies = proxies_for(config, listeners)
         self.certificates = certificates_for(config, listeners, directory)
 
     def new_protocol(self, context: Context, listener: Listener) -> NewProtocol:
         """What is called for each connection that the listener accepts."""
+        certificates = self.certificates.get(listener.pairs)  # where that is TLS
         match listener.kind:
-            case Kind.PLAIN:
-                return partial(Connection, context)
-            case Kind.TLS:
-                return partial(Connection, context, self.certificates[listener.pairs])
+            case Kind.PLAIN | Kind.TLS if listener.is_proxied:
+                return self._new_proxied(context, certificates)
+            case Kind.PLAIN | Kind.TLS:
+                return partial(Connection, context, certificates)
             case Kind.REDIRECT:
                 assert self._https_port is not None  # there is TLS, and not on unix sockets
                 return partial(RedirectingConnection, context, self._https_port)
+
+    def _new_proxied(self, context: Context, certificates: Certificates | None) -> NewProtocol:
+        from .proxied import ProxiedConnection
+
+        assert self._proxies is not None
+
+        return partial(ProxiedConnection, context, self._proxies, certificates)
 
     def check(self) -> None:
         """Once a second: load certificates whose files have changed."""

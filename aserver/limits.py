@@ -27,11 +27,15 @@ class Phase(IntEnum):
     NEW = 6  # connected, has sent nothing yet
     RECEIVING = 7  # answering a request of which more may be on its way
     HANDSHAKE = 8  # TLS is being agreed upon
+    PREAMBLE = 9  # the proxy has not said yet for whom it connects
 
 
 # Names of their own: an enum's attribute look-up is a call in Python 3.11, and these are on the hot
 # path.
-IDLE, HEAD, ACTIVE, WRITING, DRAINING, CLOSING, NEW, RECEIVING, HANDSHAKE = Phase
+IDLE, HEAD, ACTIVE, WRITING, DRAINING, CLOSING, NEW, RECEIVING, HANDSHAKE, PREAMBLE = Phase
+
+# In these, the client has said nothing.
+UNHEARD = frozenset((NEW, HANDSHAKE, PREAMBLE))
 
 # An answered request's unread rest: read on for so long, and so many bytes, to keep the connection
 # or to let the peer see the response before the reset (RFC 9112 section 9.6).
@@ -137,7 +141,7 @@ class StreamLimits(NamedTuple):
     @classmethod
     def of(cls, http2: Http2, limits: Limits, *, has_websockets: bool) -> "StreamLimits":
         """From the configuration."""
-        seconds = phase_seconds(limits, 0)
+        seconds = phase_seconds(limits, 0, 0)
         return cls(
             http2.http2_max_streams,
             or_unlimited(http2.http2_max_requests),
@@ -149,8 +153,8 @@ class StreamLimits(NamedTuple):
         )
 
 
-def phase_seconds(limits: Limits, handshake: float) -> tuple[float, ...]:
-    """How long each phase may last, indexed by Phase; a TLS handshake so many seconds."""
+def phase_seconds(limits: Limits, handshake: float, preamble: float) -> tuple[float, ...]:
+    """How long each phase may last, indexed by Phase; two of them as said here, in seconds."""
     seconds = {
         IDLE: or_unlimited(limits.keep_alive),
         HEAD: or_unlimited(limits.header_timeout),
@@ -161,6 +165,7 @@ def phase_seconds(limits: Limits, handshake: float) -> tuple[float, ...]:
         NEW: or_unlimited(limits.first_byte_timeout),
         RECEIVING: limits.body_timeout if limits.min_body_rate and limits.body_timeout else inf,
         HANDSHAKE: or_unlimited(handshake),
+        PREAMBLE: or_unlimited(preamble),
     }
     return tuple(seconds[phase] for phase in Phase)
 

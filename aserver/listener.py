@@ -40,19 +40,25 @@ class Listener:
 
     Args:
         sock: The socket.
+        backlog: Length of its accept queue.
         shared: Whether other processes may accept from it as well.
         file: The file of a unix socket, if it is to be removed in the end.
 
     Attributes:
         kind: What is spoken there.
         pairs: The certificates, where that is TLS.
+        is_proxied: Whether each connection begins with a PROXY header.
     """
 
-    def __init__(self, sock: socket.socket, *, shared: bool = False, file: str = "") -> None:
+    def __init__(
+        self, sock: socket.socket, backlog: int, *, shared: bool = False, file: str = ""
+    ) -> None:
         self.sock = sock
+        self.backlog = backlog
         self.shared = shared
         self.kind = Kind.PLAIN
         self.pairs: tuple[KeyPair, ...] = ()
+        self.is_proxied = False
         if sock.family != socket.AF_UNIX:
             for level, option, value in _KEEP_ALIVE:
                 sock.setsockopt(level, option, value)
@@ -67,6 +73,7 @@ class Listener:
         if place.kind is not Kind.TLS or self.sock.family != socket.AF_UNIX:
             self.kind = place.kind
             self.pairs = place.pairs
+        self.is_proxied = place.is_proxied
 
     def __repr__(self) -> str:
         return f"<Listener {self}>"
@@ -74,16 +81,23 @@ class Listener:
     def __str__(self) -> str:
         """Its URL, or `unix:PATH`, with an @ before the name of an abstract socket."""
         if not isinstance(self._name, tuple):
+            return self.address
+        return f"{'https' if self.kind is Kind.TLS else 'http'}://{self.address}"
+
+    @property
+    def address(self) -> str:
+        """Its host and port, or `unix:PATH`."""
+        if not isinstance(self._name, tuple):
             return "unix:" + os.fsdecode(self._name).replace("\0", "@", 1)
         host, port = self._name[:2]
-        scheme = "https" if self.kind is Kind.TLS else "http"
-        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     @property
     def purpose(self) -> str:
         """What the log says of it, before its URL."""
-        is_redirect = self.kind is Kind.REDIRECT
-        return "Redirecting to https what comes to" if is_redirect else "Listening on"
+        if self.kind is Kind.REDIRECT:
+            return "Redirecting to https what comes to"
+        return "Listening for PROXY headers on" if self.is_proxied else "Listening on"
 
     @property
     def port(self) -> int | None:

@@ -82,18 +82,23 @@ def build_parser() -> argparse.ArgumentParser:
             f"--{action}", dest="action", action="store_const", const=action, help=does
         )
     for declaration in DECLARATIONS.values():
-        _add(parser, declaration)
+        add_option(parser, declaration)
     parser.formatter_class = argparse.HelpFormatter
     return parser
 
 
-def _add(parser: argparse.ArgumentParser, declaration: Declaration) -> None:
+def add_option(parser: argparse._ActionsContainer, declaration: Declaration) -> None:
+    """Add one option to a parser, or a group of it. Its values stay texts: see `convert`."""
     option = declaration.option
     text = describe(declaration)
     if not option.flags:
         parser.add_argument(declaration.name, nargs="?", metavar=option.metavar, help=text)
         return
-    common: dict[str, Any] = {"dest": declaration.name, "help": text}
+    common: dict[str, Any] = {
+        "dest": declaration.name,
+        "help": text,
+        "default": argparse.SUPPRESS,
+    }
     if declaration.kind is bool:
         # Both ways, so that the command line can overrule the environment and the file.
         parser.add_argument(*option.flags, action="store_const", const="true", **common)
@@ -106,7 +111,7 @@ def _add(parser: argparse.ArgumentParser, declaration: Declaration) -> None:
     parser.add_argument(*option.flags, action=action, metavar=metavar, **common)
     for flag, value, help_text in option.constants:
         parser.add_argument(
-            flag, action="store_const", const=value, dest=declaration.name, help=help_text
+            flag, action="store_const", const=value, **{**common, "help": help_text}
         )
 
 
@@ -143,10 +148,15 @@ def load(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
 
 
 def _from_command_line(given: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _convert(DECLARATIONS[name], value) for name, value in given.items()}
+    return {name: convert(DECLARATIONS[name], value) for name, value in given.items()}
 
 
-def _convert(declaration: Declaration, value: str | list[str]) -> Any:
+def convert(declaration: Declaration, value: str | list[str]) -> Any:
+    """The value of an option from its text, or texts.
+
+    Raises:
+        ConfigError: It cannot be; the message names the option.
+    """
     if isinstance(value, list):
         return declaration.checked([declaration.parse(each) for each in value])
     return declaration.checked(declaration.parse(value))
@@ -155,12 +165,13 @@ def _convert(declaration: Declaration, value: str | list[str]) -> Any:
 def _from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
     found = {}
     for name, declaration in DECLARATIONS.items():
-        variable = _PREFIX + name.upper()
-        if variable not in environ:
+        variables = (_PREFIX + name.upper(), *declaration.option.variables)
+        variable = next((each for each in variables if each in environ), "")
+        if not variable:
             continue
         text = environ[variable]
         try:
-            found[name] = _convert(declaration, _split(text) if declaration.many else text)
+            found[name] = convert(declaration, _split(text) if declaration.many else text)
         except ConfigError as error:
             raise ConfigError(f"{variable}: {error}") from None
     return found

@@ -7,13 +7,15 @@ import resource
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
 from .config import Config
 from .declarations import ConfigError
+from .notify import ServiceManager
 from .server import Server
 from .types import ASGIApplication
 
@@ -36,25 +38,51 @@ def new_loop(name: str) -> asyncio.AbstractEventLoop:
     return asyncio.new_event_loop()
 
 
-def run(app: ASGIApplication | str, config: Config | None = None, **server_options: Any) -> None:
+class _ManagedServer(Server):
+    """A server that tells a service manager how far it is."""
+
+    manager: ServiceManager
+
+    async def start(self) -> None:
+        await super().start()
+        self.manager.ready("Listening on " + ", ".join(map(str, self.listeners)))
+
+    async def stop(self) -> None:
+        self.manager.stopping()
+        await super().stop()
+
+
+def run(
+    app: ASGIApplication | str,
+    config: Config | None = None,
+    *,
+    environ: MutableMapping[str, str] | None = None,
+    **server_options: Any,
+) -> None:
     """Serve until SIGINT or SIGTERM; what the command line does.
 
-    A second signal ends the wait for requests in progress, a third ends the process at once.
+    A second signal ends the wait for requests in progress, a third ends the process at once. With a
+    service manager's variables in `environ`, it is told how far the server is (`aserver.notify`).
 
     Raises:
         ServerError, ConfigError: As `Server.start`.
     """
     config = config or Config()
     loop = new_loop(config.process.loop)
-    server = Server(app, config, **server_options)
-    with stop_signals(server):
+    server = _ManagedServer(app, config, environ=environ, **server_options)
+    server.manager = manager = ServiceManager.from_environ(environ)
+    with stop_signals(server, manager):
         try:
             loop.set_debug(config.log.verbosity >= 3)
+            if config.process.threads is not None:
+                loop.set_default_executor(ThreadPoolExecutor(config.process.threads, "aserver"))
             asyncio.set_event_loop(loop)
+            manager.watch(loop)
             loop.run_until_complete(server.serve())
         finally:
             asyncio.set_event_loop(None)
             close_loop(loop)
+            manager.close()
 
 
 def raise_file_limit() -> None:
@@ -70,14 +98,16 @@ def raise_file_limit() -> None:
 
 
 @contextmanager
-def stop_signals(server: Server) -> Iterator[None]:
-    """Let SIGINT and SIGTERM stop the server, SIGUSR1 reopen its logs, SIGHUP load certificates.
+def stop_signals(server: Server, manager: ServiceManager | None = None) -> Iterator[None]:
+    """Let SIGINT and SIGTERM stop the server, SIGUSR1 reopen its logs.
 
-    Without TLS, SIGHUP is left alone. Does nothing outside the main thread.
+    SIGHUP loads certificates, too. Without TLS and without a service manager it is left alone: it
+    is how a terminal that is closed ends what runs in it. Does nothing outside the main thread.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    manager = manager or ServiceManager("")
     count = 0
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -94,10 +124,13 @@ def stop_signals(server: Server) -> Iterator[None]:
         server.reopen_logs()
 
     def reload(number: int, frame: FrameType | None) -> None:
+        manager.reloading()
         server.reload_certificates()
+        server.reopen_logs()
+        manager.reloaded()
 
     handlers = {signal.SIGINT: handle, signal.SIGTERM: handle, signal.SIGUSR1: reopen}
-    if server.has_tls:
+    if server.has_tls or manager.is_there:
         handlers[signal.SIGHUP] = reload
     server.has_signals = True
     before = {number: signal.signal(number, each) for number, each in handlers.items()}

@@ -9,13 +9,16 @@ SPEC_VERSION = "2.5"
 
 
 class Facts(NamedTuple):
-    """What a connection knows of every request that it carries; the scope's keys of these names."""
+    """What a connection knows of every request that it carries; the scope's keys of these names.
+
+    `extensions` are those of the connection: `tls`, `proxy_protocol`.
+    """
 
     scheme: str
     client: Address | None
     server: Address | None
     root_path: str
-    tls: dict[str, Any] | None = None  # the extension (ASGI TLS 0.2)
+    extensions: dict[str, dict[str, Any]] | None = None
 
 
 def unquote(path: str) -> str:
@@ -30,7 +33,7 @@ def http_scope(request: Request, facts: Facts, state: dict[str, Any] | None) -> 
 
     Everything that an application could change in place is made anew for each request.
     """
-    scheme, client, server, root_path, tls = facts
+    scheme, client, server, root_path, others = facts
     target = request.target
     path = target.decode("ascii")
     if "?" in path:
@@ -47,8 +50,9 @@ def http_scope(request: Request, facts: Facts, state: dict[str, Any] | None) -> 
         extensions["http.response.trailers"] = {}
     elif request.http_version == "1.0":  # it has no interim responses (RFC 9110 section 15.2)
         del extensions["http.response.early_hint"]
-    if tls is not None:
-        extensions["tls"] = tls.copy()
+    if others is not None:
+        for name, extension in others.items():
+            extensions[name] = extension.copy()
     scope: dict[str, Any] = {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": SPEC_VERSION},
@@ -79,7 +83,8 @@ def websocket_scope(
     scope["scheme"] = "wss" if facts.scheme == "https" else "ws"
     scope["subprotocols"] = list(subprotocols)
     extensions: dict[str, dict[str, Any]] = {"websocket.http.response": {}}
-    if facts.tls is not None:
-        extensions["tls"] = facts.tls.copy()
+    if facts.extensions is not None:
+        for name, extension in facts.extensions.items():
+            extensions[name] = extension.copy()
     scope["extensions"] = extensions
     return scope

@@ -6,7 +6,7 @@ They are `Protocol` classes, so that each layer is tested against a fake of the 
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from .types import Headers, ProtocolError, Request
+from .types import Address, Headers, ProtocolError, Request
 
 
 class Expiring(Protocol):
@@ -343,7 +343,47 @@ class ExchangeLog(Protocol):
 
     @property
     def record(self) -> Callable[[Any, Any], None]:
-        """Log an exchange that has ended, with its response head."""
+        """Log an exchange that has ended, with its response head. Raises nothing."""
+
+
+class SocketLog(ExchangeLog, Protocol):
+    """The same, seen from WebSockets; the head is None for a client that left before it."""
+
+    @property
+    def connecting(self) -> Callable[[Any], None]:
+        """Log that a handshake has come."""
+
+    @property
+    def connected(self) -> Callable[[Any], None]:
+        """Log that it was accepted."""
+
+
+class RequestLog(ExchangeLog, Protocol):
+    """Where a worker tells of its requests: the access log, or what a host has in its place.
+
+    What it is told of is an `aserver.access_notes.Exchange`, or `SocketExchange`.
+    """
+
+    @property
+    def sockets(self) -> SocketLog:
+        """The log, seen from WebSockets."""
+
+    def reopen(self) -> None:
+        """Its file may have been renamed."""
+
+    def close(self) -> None:
+        """Write what is left. Called in a thread of its own."""
+
+
+# Whether an address is trusted; None is the peer of a unix socket.
+Trust = Callable[[Address | None], bool]
+
+
+class Forwarder(Protocol):
+    """Who knows which proxies are believed: `aserver.forwarding`."""
+
+    def of(self, peer: Address | None) -> Callable[[dict[str, Any]], None] | None:
+        """What each scope of a connection from this peer is given to; None: nothing."""
 
 
 class Connected(Expiring, Protocol):

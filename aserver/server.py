@@ -19,13 +19,13 @@ from .addresses import TcpAddress, names_certificate, places
 from .app import load_app
 from .config import Config
 from .context import TICK, Context
-from .engine_choice import choose_frames, choose_parser, choose_wire
+from .engine_choice import choose_forwarding, choose_frames, choose_parser, choose_wire
 from .entrances import Entrances
 from .lifespan import Lifespan
 from .limits import drain_all, sweep
 from .listener import Listener
 from .logs import enable_loggers, server_log
-from .seams import Parser
+from .seams import Parser, RequestLog
 from .sockets import open_listeners
 from .types import ASGIApplication
 
@@ -49,6 +49,7 @@ class Server:
         app: The application, or its import string.
         config: Everything else; see `Config.of`.
         environ: Where systemd's LISTEN_FDS is looked for; None: nowhere.
+        access_log: Told of each request, in place of the access log that the options name.
 
     Its methods are for one event loop, the one that `start` runs in; only `request_stop`,
     `reopen_logs` and `reload_certificates` are for any thread.
@@ -60,6 +61,7 @@ class Server:
         config: Config | None = None,
         *,
         environ: MutableMapping[str, str] | None = None,
+        access_log: RequestLog | None = None,
     ) -> None:
         self.config = config or Config()
         self.listeners: list[Listener] = []
@@ -69,6 +71,7 @@ class Server:
         self._directory = _current_directory()
         self._app = app
         self._environ = environ
+        self._access_log = access_log
         self._loop: asyncio.AbstractEventLoop | None = None
         self._context: Context | None = None
         self._lifespan: Lifespan | None = None
@@ -127,6 +130,8 @@ class Server:
                 self._app,
                 app_dir=process.app_dir,
                 factory=process.factory,
+                interface=process.interface,
+                threads=process.threads,
                 has_signals=self.has_signals,
             )
         finally:
@@ -139,8 +144,20 @@ class Server:
         config, loop = self.config, self._loop
         frames = choose_frames(config.websocket.ws)
         wire = choose_wire(http2=config.http2.http2)
-        context = Context(app, config, loop, parser, copy_context(), frames, wire, wall=loop.time())
-        if config.log.access_log:
+        forwarding = choose_forwarding(config.proxy)
+        context = Context(
+            app,
+            config,
+            loop,
+            parser,
+            copy_context(),
+            frames,
+            wire,
+            forwarding,
+            wall=loop.time(),
+        )
+        context.access_log = self._access_log
+        if context.access_log is None and config.log.access_log:
             context.access_log = AccessLog(config.log, loop)
         context.has_signals = self.has_signals
         return context
@@ -162,7 +179,6 @@ class Server:
         assert self._entrances is not None
         self._acceptor = Acceptor(
             self.listeners,
-            self.config.bind.backlog,
             context.admission,
             context.throttle,
             partial(self._entrances.new_protocol, context),
@@ -194,6 +210,8 @@ class Server:
                 return
             starting.result()
             for listener in self.listeners:
+                if listener.port is not None:
+                    server_log.info("Listening on TCP address %s", listener.address)
                 server_log.log(self._level_of_addresses, "%s %s", listener.purpose, listener)
             await stopping
         finally:

@@ -9,12 +9,15 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, MutableMapping, Sequence
 from typing import Any
 
-from .addresses import Place, TcpAddress, UnixAddress, passed_fds, places
+from .addresses import PassedFd, Place, passed_fds, places
 from .config import Bind, Tls
+from .endpoints import parse_endpoint
 from .listener import BindError, Listener, NoSocketError, reason
+from .logs import server_log
+from .targets import SystemdSocket, TcpAddress, UnixAddress
 from .unix_sockets import open_unix
 
 
@@ -37,11 +40,14 @@ def open_listeners(
         again.
     """
     passed = [] if environ is None else passed_fds(environ)
+    for text in bind.endpoint:
+        for note in parse_endpoint(text).notes:
+            server_log.warning("--endpoint: %r: %s", text, note)
     listeners: list[Listener] = []
     try:
         for each in places(bind, tls or Tls(), passed):
             place = each.within(directory)
-            for listener in _open(place, bind):
+            for listener in _open(place, bind, passed):
                 listener.speak(place)
                 listeners.append(listener)
     except BaseException:
@@ -51,14 +57,17 @@ def open_listeners(
     return listeners
 
 
-def _open(place: Place, bind: Bind) -> Iterator[Listener]:
+def _open(place: Place, bind: Bind, passed: Sequence[PassedFd]) -> Iterator[Listener]:
     target = place.target
     if isinstance(target, TcpAddress):
         yield from _open_tcp(target, bind)
     elif isinstance(target, UnixAddress):
-        yield open_unix(target.path, bind)
+        yield open_unix(target, bind)
+    elif isinstance(target, SystemdSocket):
+        there = ", ".join(each.name for each in passed) or "none to this process"
+        raise NoSocketError(f"systemd passed no socket of {target}; it passed {there}")
     else:
-        yield _adopt(target.fd)
+        yield _adopt(target.fd, bind.backlog)
 
 
 def _open_tcp(target: TcpAddress, bind: Bind) -> Iterator[Listener]:
@@ -76,7 +85,7 @@ def _open_tcp(target: TcpAddress, bind: Bind) -> Iterator[Listener]:
             missing = error
             continue
         opened += 1
-        yield Listener(sock)
+        yield Listener(sock, target.backlog or bind.backlog)
         port = sock.getsockname()[1]  # port 0: the same port for all addresses of the name
         if family == socket.AF_INET6 and target.is_everywhere and not bind.v6only:
             return
@@ -105,8 +114,9 @@ def _resolve(target: TcpAddress) -> list[tuple[int, tuple[Any, ...]]]:
     if target.is_everywhere:
         everywhere = [(socket.AF_INET6, ("::", target.port, 0, 0))] if socket.has_ipv6 else []
         return [*everywhere, (socket.AF_INET, ("0.0.0.0", target.port))]
+    family = socket.AF_INET6 if target.is_ipv6 else socket.AF_UNSPEC
     try:
-        found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(target.host, target.port, family, socket.SOCK_STREAM)
     except OSError as error:
         raise BindError(f"cannot listen on {target}: {error.strerror}") from None
     except UnicodeError:
@@ -115,7 +125,7 @@ def _resolve(target: TcpAddress) -> list[tuple[int, tuple[Any, ...]]]:
     return list(dict.fromkeys((family, address) for family, _, _, _, address in found))
 
 
-def _adopt(fd: int) -> Listener:
+def _adopt(fd: int, backlog: int) -> Listener:
     """A listener from an inherited descriptor; the socket itself says what it is."""
     try:
         mode = os.fstat(fd).st_mode
@@ -128,7 +138,7 @@ def _adopt(fd: int) -> Listener:
     if problem := _unfitness(sock):
         sock.close()
         raise NoSocketError(f"file descriptor {fd} is {problem}")
-    return Listener(sock, shared=True)
+    return Listener(sock, backlog, shared=True)
 
 
 def _unfitness(sock: socket.socket) -> str:

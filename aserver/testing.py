@@ -11,6 +11,9 @@
 It listens on a free port of 127.0.0.1, runs the application's lifespan, and writes no access log.
 Servers are independent: as many as wanted, one after another or at once. With pytest there is the
 fixture `aserver`, see `aserver.pytest_plugin`.
+
+`ServerProcess`, see `aserver.server_process`, is a server in a process of its own; `DaphneProcess`
+is the same, for those who come from `daphne.testing`.
 """
 
 import threading
@@ -23,8 +26,18 @@ from .running import close_loop, new_loop
 from .server import Server
 from .types import ASGIApplication
 
+__all__ = ["DaphneProcess", "ServerProcess", "serve"]  # noqa: F822, two are in __getattr__
+
 _DEFAULTS: dict[str, Any] = {"graceful_timeout": 3.0, "access_log": ""}
 _JOIN_SECONDS = 30.0
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from .server_process import ServerProcess  # which takes multiprocessing
+
+    return ServerProcess
 
 
 class serve:

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from .config import Bind
 from .declarations import ConfigError
 from .listener import BindError, Listener, reason
+from .targets import UnixAddress
 
 # The umask belongs to the whole process, and servers may start in several threads.
 _umask_lock = threading.Lock()
@@ -25,15 +26,21 @@ _umask_lock = threading.Lock()
 _LOCK_SECONDS = 1.0
 
 
-def open_unix(path: str, bind: Bind) -> Listener:
-    """A unix socket with the permissions asked for, in place of one that nobody listens on."""
+def open_unix(target: UnixAddress, bind: Bind) -> Listener:
+    """A unix socket with the permissions asked for, in place of one that nobody listens on.
+
+    The options count where its address says nothing else.
+    """
     group = -1 if bind.unix_socket_group is None else _group_id(bind.unix_socket_group)
-    with _locked(os.path.dirname(path) or "."):
-        _remove_stale(path)
-        return _bind_unix(path, bind, group)
+    with _locked(os.path.dirname(target.path) or "."):
+        _remove_stale(target.path)
+        return _bind_unix(target, bind, group)
 
 
-def _bind_unix(path: str, bind: Bind, group: int) -> Listener:
+def _bind_unix(target: UnixAddress, bind: Bind, group: int) -> Listener:
+    path = target.path
+    mode = bind.unix_socket_mode if target.mode is None else target.mode
+    backlog = target.backlog or bind.backlog
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener = None
     try:
@@ -43,12 +50,12 @@ def _bind_unix(path: str, bind: Bind, group: int) -> Listener:
                 sock.bind(path)
             finally:
                 os.umask(before)
-        listener = Listener(sock, file=path)
+        listener = Listener(sock, backlog, file=path)
         os.chown(path, -1, group)
-        os.chmod(path, bind.unix_socket_mode)
+        os.chmod(path, mode)
         # Now, not when the application has started: to a second server a socket that does not
         # listen is a stale one.
-        sock.listen(bind.backlog)
+        sock.listen(backlog)
     except OSError as error:
         (listener or sock).close()
         raise BindError(f"cannot listen on unix:{path}: {reason(error)}") from None

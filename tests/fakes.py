@@ -13,7 +13,7 @@ from aserver.access_notes import Exchange
 from aserver.config import Config
 from aserver.connection import Connection
 from aserver.context import Context
-from aserver.engine_choice import choose_frames, choose_wire
+from aserver.engine_choice import choose_forwarding, choose_frames, choose_wire
 from aserver.engines import h1_h11
 from aserver.engines.h1_httptools import HttpToolsParser
 from aserver.engines.ws import NewFrames
@@ -395,6 +395,7 @@ def new_context(
         task_context or contextvars.Context(),
         choose_frames(config.websocket.ws),
         choose_wire(http2=config.http2.http2),
+        choose_forwarding(config.proxy),
         wall=0.0,
         tick=1.0,
     )

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DEADLINE = 20.0
 # Every event loop with every parser.
 MATRIX = [(loop, parser) for loop in ("asyncio", "uvloop") for parser in ("httptools", "h11")]
-_LISTENING = re.compile(r"Listening on (\S+)")
+_LISTENING = re.compile(r"Listening on (\S+:\S+)")
 
 
 class Process:

@@ -22,12 +22,13 @@ def test_the_backlog_is_the_kernels(run_in_loop: Run[None]) -> None:
     """The loop is told a small one, or asyncio would log each of 2048 failures to accept."""
 
     async def test() -> None:
-        server = Server(hello, Config.of(port=0, backlog=64))
+        endpoint = "tcp:0:interface=127.0.0.1:backlog=7"
+        server = Server(hello, Config.of(port=0, backlog=64, endpoint=endpoint))
         await server.start()
-        (sock,) = server.sockets
-        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
-        # struct tcp_info of a listening socket: tcpi_sacked is its backlog.
-        assert struct.unpack_from("I", info, 28)[0] == 64
+        for sock, backlog in zip(server.sockets, (64, 7), strict=True):
+            info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+            # struct tcp_info of a listening socket: tcpi_sacked is its backlog.
+            assert struct.unpack_from("I", info, 28)[0] == backlog
         await server.stop()
 
     run_in_loop(test())
@@ -66,7 +67,7 @@ class Entrance:
         self.gate.room = True
         (self.listener,) = open_listeners(Bind(bind=("127.0.0.1:0",)))
         self.acceptor = Acceptor(
-            [self.listener], 8, self.gate, throttle, lambda listener: lambda: Doorman(self.made)
+            [self.listener], self.gate, throttle, lambda listener: lambda: Doorman(self.made)
         )
 
     async def turn(self, room: bool) -> None:

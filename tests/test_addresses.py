@@ -9,10 +9,13 @@ import pytest
 from aserver.addresses import (
     InheritedFd,
     Kind,
+    PassedFd,
     Place,
+    SystemdSocket,
     Target,
     TcpAddress,
     UnixAddress,
+    describe,
     names_certificate,
     passed_fds,
     places,
@@ -21,6 +24,8 @@ from aserver.config import Bind, Config, Tls
 from aserver.declarations import ConfigError
 from aserver.endpoints import parse_endpoint
 from aserver.tls_options import KeyPair
+
+PASSED = [PassedFd(3, "web"), PassedFd(4, "admin"), PassedFd(5, "web")]
 
 # Where to listen (Daphne's rules)
 
@@ -50,6 +55,7 @@ from aserver.tls_options import KeyPair
         ({"bind": ("unix:s",), "port": 80}, [UnixAddress("s"), TcpAddress("127.0.0.1", 80)]),
         ({"bind": ("h",), "unix_socket": "s"}, [TcpAddress("h", 8000), UnixAddress("s")]),
         ({"bind": ("h",), "fd": 0}, [TcpAddress("h", 8000), InheritedFd(0)]),
+        ({"port": 0, "bind": ("h", "h")}, [TcpAddress("h", 0), TcpAddress("h", 0)]),
     ],
 )
 def test_targets(options: dict[str, Any], expected: list[Target]) -> None:
@@ -82,19 +88,27 @@ def test_a_unix_socket_has_a_path() -> None:
 
 
 @pytest.mark.parametrize(
-    ("address", "text", "is_everywhere"),
+    ("options", "shown"),
     [
-        (TcpAddress("localhost", 80), "localhost:80", False),
-        (TcpAddress("::1", 80), "[::1]:80", False),
-        (TcpAddress("*", 80), "*:80", True),
-        (TcpAddress("", 80), "*:80", True),
+        ({"bind": ["127.0.0.1"], "endpoint": r"tcp:8000:127.0.0.1:5"}, "127.0.0.1:8000"),
+        ({"bind": ["*:80", ":80"]}, "*:80"),
+        ({"bind": ["[::1]", "::1"]}, "[::1]:8000"),
+        ({"endpoint": ["tcp:80", "tcp:80:backlog=5"]}, "*:80"),
+        ({"endpoint": [r"tcp:80:\:\:", "tcp6:80"]}, "[::]:80"),
+        ({"unix_socket": "s", "bind": "unix:s"}, "unix:s"),
+        ({"unix_socket": "s", "endpoint": "unix:s:mode=600"}, "unix:s"),
+        ({"fd": 5, "endpoint": "fd:5"}, "file descriptor 5"),
+        ({"endpoint": ["systemd:index=0", "systemd:name=web"]}, "file descriptor 3"),
+        ({"endpoint": ["systemd:name=x", "systemd:name=x"]}, "name 'x'"),
+        ({"certfile": "a", "port": 80, "redirect_bind": "127.0.0.1:80"}, "127.0.0.1:80"),
+        ({"port": 80, "proxy_protocol_bind": "127.0.0.1:80"}, "127.0.0.1:80"),
     ],
 )
-def test_a_tcp_address_is_shown_as_it_is_typed(
-    address: TcpAddress, text: str, is_everywhere: bool
-) -> None:
-    assert str(address) == text
-    assert address.is_everywhere == is_everywhere
+def test_nothing_is_listened_on_twice(options: dict[str, Any], shown: str) -> None:
+    config = Config.of(**options)
+    message = f"{shown} is given twice, by --bind, --endpoint or another option"
+    with pytest.raises(ConfigError, match="^" + re.escape(message)):
+        places(config.bind, config.tls, PASSED)
 
 
 # TLS
@@ -103,7 +117,7 @@ PAIR = KeyPair("a", "a")
 ENDPOINT = "ssl:443:privateKey=k:certKey=c"
 OF_ENDPOINT = parse_endpoint(ENDPOINT).pair
 assert OF_ENDPOINT is not None
-EVERYWHERE = Place(TcpAddress("", 443), (OF_ENDPOINT,))
+EVERYWHERE = Place(TcpAddress("", 443), (OF_ENDPOINT,), endpoint=ENDPOINT)
 DEFAULT = Place(TcpAddress("127.0.0.1", 8000), (PAIR,))
 
 
@@ -124,12 +138,21 @@ DEFAULT = Place(TcpAddress("127.0.0.1", 8000), (PAIR,))
         # Whether an inherited socket is a unix socket is seen later.
         ({"certfile": "a", "fd": 3}, [Place(InheritedFd(3), (PAIR,))]),
         ({"endpoint": ENDPOINT}, [EVERYWHERE]),
-        ({"endpoint": "tcp:80"}, [Place(TcpAddress("", 80))]),
+        ({"endpoint": "tcp:80"}, [Place(TcpAddress("", 80), endpoint="tcp:80")]),
         # Without --certfile, the others stay plain, as with Daphne.
         ({"endpoint": ENDPOINT, "port": 1}, [Place(TcpAddress("127.0.0.1", 1)), EVERYWHERE]),
         (
             {"endpoint": [ENDPOINT, "tcp:80"], "certfile": "a", "port": 8000},
-            [DEFAULT, EVERYWHERE, Place(TcpAddress("", 80))],
+            [DEFAULT, EVERYWHERE, Place(TcpAddress("", 80), endpoint="tcp:80")],
+        ),
+        # A string says all of it: without a certificate of its own it means none.
+        (
+            {"endpoint": ["fd:3", "tcp6:80", "systemd:index=0"], "certfile": "a"},
+            [
+                Place(InheritedFd(3), endpoint="fd:3"),
+                Place(TcpAddress("::", 80, is_ipv6=True), endpoint="tcp6:80"),
+                Place(SystemdSocket(number=0), endpoint="systemd:index=0"),
+            ],
         ),
         # These are beside, and so in nobody's place.
         (
@@ -168,7 +191,7 @@ def test_what_is_spoken_at_a_place(place: Place, kind: Kind) -> None:
 
 def test_places_within_a_directory() -> None:
     assert Place(UnixAddress("s")).within("/x") == Place(UnixAddress("/x/s"))
-    assert Place(UnixAddress("/s")).within("/x") == Place(UnixAddress("/s"))
+    assert Place(UnixAddress("/s", 1, 2)).within("/x") == Place(UnixAddress("/s", 1, 2))
     assert DEFAULT.within("/x").pairs == (KeyPair("/x/a", "/x/a"),)
     assert DEFAULT.within("/x").target is DEFAULT.target
     for place in (DEFAULT, EVERYWHERE, Place(UnixAddress("s"))):
@@ -178,8 +201,9 @@ def test_places_within_a_directory() -> None:
 def test_sockets_from_systemd_speak_tls_too() -> None:
     tls = Tls(certfile=("a",))
     expected = [Place(InheritedFd(3), (PAIR,)), Place(InheritedFd(4), (PAIR,))]
-    assert places(Bind(fd=3), tls, [3, 4]) == expected
-    assert places(Bind(), tls, [3, 4]) == expected
+    passed = [PassedFd(3, "unknown"), PassedFd(4, "unknown")]
+    assert places(Bind(fd=3), tls, passed) == expected
+    assert places(Bind(), tls, passed) == expected
 
 
 @pytest.mark.parametrize(
@@ -197,7 +221,7 @@ def test_sockets_from_systemd_speak_tls_too() -> None:
             "--ca-certs: no client is asked for a certificate",
         ),
         ({"ca_certs": "c"}, "--ca-certs: there is no certificate of the server"),
-        ({"endpoint": "unix:s"}, "--endpoint: 'unix:s' is not understood"),
+        ({"endpoint": "imap:"}, "--endpoint: 'imap:' is not understood"),
     ],
 )
 def test_options_that_do_not_fit_together(options: dict[str, Any], message: str) -> None:
@@ -210,24 +234,116 @@ def test_options_that_do_not_fit_together(options: dict[str, Any], message: str)
 
 
 @pytest.mark.parametrize(
-    ("pid", "count", "expected"),
+    ("options", "expected"),
     [
-        ("{pid}", "2", [3, 4]),
-        ("{pid}", "0", []),
-        ("{pid}", "", []),
-        ("{pid}", "two", []),
-        ("{pid}", "1" * 5000, []),
-        ("{pid}", "²", []),
-        ("1", "2", []),
-        ("", "2", []),
+        # Those that nobody names come last.
+        (
+            {"port": 80},
+            [Place(TcpAddress("127.0.0.1", 80)), *map(Place, map(InheritedFd, (3, 4, 5)))],
+        ),
+        (
+            {"endpoint": "systemd:domain=INET:index=1"},
+            [
+                Place(InheritedFd(4), endpoint="systemd:domain=INET:index=1"),
+                *map(Place, map(InheritedFd, (3, 5))),
+            ],
+        ),
+        (
+            {"endpoint": ["systemd:name=web", "fd:4"]},
+            [
+                Place(InheritedFd(3), endpoint="systemd:name=web"),
+                Place(InheritedFd(5), endpoint="systemd:name=web"),
+                Place(InheritedFd(4), endpoint="fd:4"),
+            ],
+        ),
+        # Nobody is there to say so yet: the kernel is not asked here.
+        (
+            {"endpoint": "systemd:index=3", "bind": ["fd://3", "fd://4", "fd://5"]},
+            [
+                *map(Place, map(InheritedFd, (3, 4, 5))),
+                Place(SystemdSocket(number=3), endpoint="systemd:index=3"),
+            ],
+        ),
+        (
+            {"certfile": "a", "redirect_bind": "fd://4", "insecure_bind": "fd://5"},
+            [
+                Place(InheritedFd(3), (PAIR,)),
+                Place(InheritedFd(5)),
+                Place(InheritedFd(4), is_redirect=True),
+            ],
+        ),
+        (
+            {"proxy_protocol_bind": "fd://4"},
+            [
+                Place(InheritedFd(4), is_proxied=True),
+                *map(Place, map(InheritedFd, (3, 5))),
+            ],
+        ),
     ],
 )
-def test_passed_descriptors(pid: str, count: str, expected: list[int]) -> None:
+def test_each_socket_from_systemd_is_listened_on_once(
+    options: dict[str, Any], expected: list[Place]
+) -> None:
+    config = Config.of(**options)
+    assert places(config.bind, config.tls, PASSED) == expected
+
+
+@pytest.mark.parametrize(
+    ("pid", "count", "names", "expected"),
+    [
+        ("{pid}", "2", "web:admin", [PassedFd(3, "web"), PassedFd(4, "admin")]),
+        ("{pid}", "2", "web", [PassedFd(3, "web"), PassedFd(4, "unknown")]),
+        ("{pid}", "2", "", [PassedFd(3, "unknown"), PassedFd(4, "unknown")]),
+        ("{pid}", "1", "web:admin", [PassedFd(3, "web")]),
+        ("{pid}", "0", "web", []),
+        ("{pid}", "", "web", []),
+        ("{pid}", "two", "web", []),
+        ("{pid}", "1" * 5000, "web", []),
+        ("{pid}", "²", "web", []),
+        ("1", "2", "web:admin", []),
+        ("", "2", "web:admin", []),
+    ],
+)
+def test_passed_descriptors(pid: str, count: str, names: str, expected: list[PassedFd]) -> None:
     environ = {
         "LISTEN_PID": pid.format(pid=os.getpid()),
         "LISTEN_FDS": count,
-        "LISTEN_FDNAMES": "http",
+        "LISTEN_FDNAMES": names,
         "OTHER": "kept",
     }
     assert passed_fds(environ) == expected
     assert environ == {"OTHER": "kept"}, "child processes would take them for theirs"
+
+
+# As Daphne says it
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        # Sorted, and -e as given.
+        (
+            {"port": 8080, "unix_socket": "/s", "endpoint": ["tcp:80", "fd:5:domain=INET"]},
+            ["fd:5:domain=INET", "tcp:80", "tcp:port=8080:interface=127.0.0.1", "unix:/s"],
+        ),
+        (
+            {"certfile": "a", "unix_socket": "s", "port": 1},
+            ["ssl:port=1:interface=127.0.0.1", "unix:s"],
+        ),
+        ({"endpoint": "systemd:name=web"}, ["systemd:name=web"]),
+        (
+            {"bind": "*", "proxy_protocol_bind": "h:81"},
+            ["tcp:port=8000", "tcp:port=81:interface=h"],
+        ),
+        ({"bind": ["h", "h"], "port": 0}, ["tcp:port=0:interface=h"]),
+    ],
+)
+def test_described_in_endpoint_strings(options: dict[str, Any], expected: list[str]) -> None:
+    config = Config.of(**options)
+    assert describe(config.bind, config.tls) == expected
+
+
+def test_sockets_from_systemd_in_endpoint_strings() -> None:
+    bind = Bind(endpoint=("systemd:name=web",))
+    assert describe(bind, Tls(), PASSED) == ["fd:fileno=4", "systemd:name=web"]
+    assert describe(Bind(), Tls(), PASSED) == ["fd:fileno=3", "fd:fileno=4", "fd:fileno=5"]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from aserver.app import AppImportError, load_app
+from aserver.bridges import WsgiBridge
 
 Write = Callable[[str, str], None]
 
@@ -142,14 +143,17 @@ def test_a_factory_that_fails(write: Write, text: str, message: str, details: st
         (
             "def app(environ, start_response): ...",
             "'site_wsgi:app' is no ASGI application: it takes (environ, start_response), not "
-            "(scope, receive, send); is it a WSGI application? The ASGI one may be 'site_asgi:app'",
+            "(scope, receive, send); is it a WSGI application? (--interface wsgi) The ASGI one may "
+            "be 'site_asgi:app'",
         ),
         (
             "class Handler:\n    def __call__(self, environ, start_response): ...\napp = Handler()",
             "'site_wsgi:app' is no ASGI application: it takes (environ, start_response)",
         ),
         ("def app(): ...", "it takes (), not (scope, receive, send); is it a factory? (--factory)"),
-        ("def app(scope): ...", "it takes (scope), not (scope, receive, send)"),
+        ("async def app(scope): ...", "it takes (scope), not (scope, receive, send)"),
+        ("def app(a, b, c, d): ...", "it takes (a, b, c, d), not (scope, receive, send)"),
+        ("def app(settings=None): ...", "(scope, receive, send); is it a factory? (--factory)"),
     ],
 )
 def test_callable_that_is_no_application(write: Write, text: str, hint: str) -> None:
@@ -168,6 +172,70 @@ def test_callable_that_is_no_application(write: Write, text: str, hint: str) -> 
 def test_callable_that_may_be_an_application(write: Write, text: str) -> None:
     write("site_a.py", text)
     assert callable(load_app("site_a:app"))
+
+
+ASGI2 = {
+    "function": "def app(scope): ...",
+    "class": "class app:\n    def __init__(self, scope): ...",
+    "object": "class Router:\n    def __call__(self, scope): ...\napp = Router()",
+    "marked": "def app(*any): ...\napp._asgi_double_callable = True",
+}
+ASGI3 = {
+    "function": APP,
+    "sync": "def app(scope, receive, send): ...",
+    "wrapper": "def app(*any): ...",
+    "class": "class app:\n    def __init__(self, scope, receive, send): ...",
+    "marked": "def app(scope, receive=None, send=None): ...\napp._asgi_single_callable = True",
+    "defaults": "def app(scope, receive=None, send=None): ...",
+}
+
+
+@pytest.mark.parametrize("text", ASGI2.values(), ids=ASGI2)
+def test_asgi_2_is_recognised(write: Write, text: str) -> None:
+    write("site_a.py", text)
+    assert load_app("site_a:app") is not sys.modules["site_a"].app
+
+
+@pytest.mark.parametrize("interface", ["auto", "asgi3"])
+@pytest.mark.parametrize("text", ASGI3.values(), ids=ASGI3)
+def test_asgi_3_is_left_as_it_is(write: Write, text: str, interface: str) -> None:
+    write("site_a.py", text)
+    assert load_app("site_a:app", interface=interface) is sys.modules["site_a"].app
+
+
+def test_a_factory_of_what_is_no_asgi_3(write: Write) -> None:
+    write("site_a.py", "def make(): return lambda environ, start_response: []")
+    app = load_app("site_a:make", factory=True, interface="wsgi", threads=3)
+    assert isinstance(app, WsgiBridge)
+
+
+@pytest.mark.parametrize(
+    ("interface", "text", "message"),
+    [
+        (
+            "wsgi",
+            APP,
+            "'site_a:app' is no WSGI application: it takes (scope, receive, send), not (environ, "
+            "start_response); is it an ASGI application? (--interface auto)",
+        ),
+        ("wsgi", "def app(scope): ...", "is it an ASGI application? (--interface auto)"),
+        (
+            "asgi2",
+            APP,
+            "'site_a:app' is no ASGI 2 application: it takes (scope, receive, send), not (scope); "
+            "is it one of ASGI 3? (--interface asgi3)",
+        ),
+        ("asgi3", "def app(scope): ...", "send); is it one of ASGI 2? (--interface asgi2)"),
+        ("asgi2", "def app(a, b): ...", "is it a WSGI application? (--interface wsgi)"),
+    ],
+)
+def test_another_interface_than_was_asked_for(
+    write: Write, interface: str, text: str, message: str
+) -> None:
+    write("site_a.py", text)
+    with pytest.raises(AppImportError) as caught:
+        load_app("site_a:app", interface=interface)
+    assert str(caught.value).endswith(message)
 
 
 INTERRUPTED = {

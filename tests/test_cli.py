@@ -388,7 +388,7 @@ class Started:
 
     def wait_until_ready(self, listeners: int) -> None:
         while len(self.urls) < listeners:
-            if match := re.search(r"Listening on (.+)", self.read_line()):
+            if match := re.search(r"Listening on (\S+:\S+)$", self.read_line()):
                 self.urls.append(match[1])
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
@@ -575,7 +575,7 @@ def test_sockets_passed_by_systemd(family: int, address: Any) -> None:
             assert_served(family, sock)
             assert len(server.urls) == 1
             assert server.end() == 0
-            assert server.stderr.count("Listening on") == 1, "and not on the default address"
+            assert server.stderr.count("Listening on http") == 1, "and not on the default address"
 
 
 # The access log of a real server

@@ -15,6 +15,7 @@ from aserver.config import (
     Limits,
     Log,
     Process,
+    Proxy,
     Tls,
     WebSocket,
 )
@@ -22,7 +23,7 @@ from aserver.declarations import ConfigError, Declaration
 
 
 def test_every_field_is_one_option_of_one_section() -> None:
-    sections = [Bind, Http, Http2, Tls, Limits, WebSocket, Log, Process]
+    sections = [Bind, Http, Http2, Tls, Proxy, Limits, WebSocket, Log, Process]
     assert list(Config.sections.values()) == sections
     assert [f.name for f in fields(Config)] == list(Config.sections)
     names = [f.name for section in sections for f in fields(section)]

@@ -130,6 +130,7 @@ async def test_zero_is_no_deadline() -> None:
         http_timeout=0,
         application_close_timeout=0,
         tls_handshake_timeout=0,
+        proxy_protocol_timeout=0,
     )
     assert {*context.seconds} - {context.seconds[Phase.DRAINING]} == {inf}
     assert (context.response_seconds, context.close_seconds) == (inf, inf)

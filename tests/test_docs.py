@@ -47,9 +47,17 @@ PAGES = [
 ]
 # It has the command line of the benchmark, which is none of ours.
 BENCHMARKS = DOCS / "reference" / "benchmarks.md"
+# These speak of the flags of other servers; tests/test_docs_migration.py has an eye on them.
+MIGRATION = DOCS / "migration"
 OUR_FLAGS = set(build_parser()._option_string_actions)
 FLAGS_OF_OTHERS = {"--check", "--now"}  # scripts/reference, systemctl
 FLAGS_OF_OTHERS |= {"--cacert", "--cert", "--http1", "--http2-prior-knowledge", "--key"}  # curl
+FLAGS_OF_OTHERS |= {"--insecure", "--noreload", "--nostatic", "--nothreading"}  # Django's runserver
+FLAGS_OF_OTHERS |= {"--settings", "--skip-checks"}
+FLAGS_OF_OTHERS |= {"--chdir", "--max-requests", "--max-requests-jitter", "--preload"}  # gunicorn
+FLAGS_OF_OTHERS |= {"--reload", "--reuse-port", "--timeout", "--user", "--worker-tmp-dir"}
+# And Daphne's.
+FLAGS_OF_OTHERS |= {"--noasgi", "--http_timeout", "--websocket_handshake_timeout"}
 
 _FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FILE = re.compile(r"^<!-- file: (\S+) -->\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -164,7 +172,11 @@ def coming_flags() -> set[str]:
     )
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page != BENCHMARKS], ids=name)
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if page != BENCHMARKS and page.parent != MIGRATION],
+    ids=name,
+)
 def test_flags_exist(page: Path) -> None:
     mentioned = set(_LONG_FLAG.findall(page.read_text(encoding="utf-8")))
     if page.name == "command-line.md":
@@ -345,6 +357,8 @@ def test_dependencies() -> None:
     extras = project["project"]["optional-dependencies"]
     required = {
         "To run": project["project"]["dependencies"],
+        "For WSGI applications (`wsgi`)": extras["wsgi"],
+        "For the worker class (`gunicorn`)": extras["gunicorn"],
         "For the demo site (`example`)": extras["example"],
         "To develop (`dev`)": extras["dev"],
         "To build": project["build-system"]["requires"],

@@ -17,16 +17,20 @@ from aserver.config import DECLARATIONS
 
 PUBLIC = {
     aserver: ["Config", "Server", "__version__", "run"],
-    aserver.testing: ["serve"],
+    aserver.testing: ["DaphneProcess", "ServerProcess", "serve"],
 }
 
 SIGNATURES = {
-    aserver.run: "(app, config=None, **server_options)",
-    aserver.Server: "(app, config=None, *, environ=None)",
+    aserver.run: "(app, config=None, *, environ=None, **server_options)",
+    aserver.Server: "(app, config=None, *, environ=None, access_log=None)",
     aserver.Config: (
-        "(bind=..., http=..., http2=..., tls=..., limits=..., websocket=..., log=..., process=...)"
+        "(bind=..., http=..., http2=..., tls=..., proxy=..., limits=..., websocket=..., log=..., "
+        "process=...)"
     ),
     aserver.testing.serve: "(app, **options)",
+    aserver.testing.ServerProcess: (
+        "(host, get_application, kwargs=None, setup=None, teardown=None, port=None)"
+    ),
 }
 
 MEMBERS = {
@@ -140,7 +144,8 @@ def test_importing_the_package_changes_nothing_and_loads_no_engine() -> None:
         import asyncio, logging, signal, sys, threading
         signals = [signal.getsignal(number) for number in signal.valid_signals()]
         import aserver, aserver.testing
-        assert not {"uvloop", "httptools", "h11", "pytest", "django"} & set(sys.modules)
+        not_needed = {"uvloop", "httptools", "h11", "pytest", "django", "multiprocessing"}
+        assert not not_needed & set(sys.modules)
         assert logging.root.handlers == logging.getLogger("aserver").handlers == []
         assert signals == [signal.getsignal(number) for number in signal.valid_signals()]
         assert threading.active_count() == 1

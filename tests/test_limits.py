@@ -15,6 +15,7 @@ from aserver.limits import (
     HEAD,
     IDLE,
     NEW,
+    PREAMBLE,
     RECEIVING,
     WRITING,
     Clock,
@@ -128,8 +129,9 @@ def test_seconds_of_each_phase() -> None:
     limits = Limits(
         first_byte_timeout=1, header_timeout=2, body_timeout=3, keep_alive=4, write_timeout=5
     )
-    seconds = phase_seconds(limits, 6)
-    expected = {NEW: 1, HEAD: 2, RECEIVING: 3, IDLE: 4, WRITING: 5, CLOSING: 5, HANDSHAKE: 6}
+    seconds = phase_seconds(limits, 6, 7)
+    expected = {NEW: 1, HEAD: 2, RECEIVING: 3, IDLE: 4, WRITING: 5, CLOSING: 5}
+    expected |= {HANDSHAKE: 6, PREAMBLE: 7}
     assert {phase: seconds[phase] for phase in expected} == expected
     assert seconds[DRAINING] < inf
     assert seconds[ACTIVE] == inf
@@ -141,9 +143,10 @@ def test_phases_that_may_last_for_ever() -> None:
             first_byte_timeout=0, header_timeout=0, body_timeout=0, keep_alive=0, write_timeout=0
         ),
         0,
+        0,
     )
     assert {*off} == {inf, off[DRAINING]}
-    assert phase_seconds(Limits(min_body_rate=0), 0)[RECEIVING] == inf
+    assert phase_seconds(Limits(min_body_rate=0), 0, 0)[RECEIVING] == inf
 
 
 def test_limits_of_a_request() -> None:

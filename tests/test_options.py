@@ -119,11 +119,13 @@ def test_version_and_help(flag: str, text: str, capsys: pytest.CaptureFixture[st
 
 
 def test_help_has_every_flag_with_unit_and_default() -> None:
-    text = " ".join(build_parser().format_help().split())
+    # Lines break behind hyphens, too.
+    text = " ".join(build_parser().format_help().split()).replace("- ", "-")
     for declaration in DECLARATIONS.values():
         for flag in declaration.option.flags:
             assert re.search(rf" {flag}[ ,]", text)
-        assert describe(declaration).replace("%%", "%").rstrip(")") in text
+        described = describe(declaration).replace("%%", "%").replace("- ", "-")
+        assert described.rstrip(")") in text
     assert "the server listens on 127.0.0.1:8000" in text
     assert "(seconds, default 75)" in describe(DECLARATIONS["keep_alive"])
     assert "(default 666)" in describe(DECLARATIONS["unix_socket_mode"])
@@ -255,6 +257,15 @@ def samples(declaration: Declaration) -> Samples:
         return [yes, no, yes]
     if declaration.option.choices:
         texts = [each for each in declaration.option.choices if each != declaration.default]
+        if declaration.many:
+            return [
+                (f"['{text}']", f"for, {text}", [flags[0], f"{text},port"], value)
+                for text, value in (
+                    ("proto", ("proto",)),
+                    ("host", ("for", "host")),
+                    ("prefix", ("prefix", "port")),
+                )
+            ]
         texts = [declaration.default, texts[0], texts[-1]]
         return [(f"'{text}'", text, [flags[0], text], text) for text in reversed(texts)]
     if declaration.kind is str:

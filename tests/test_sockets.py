@@ -208,6 +208,51 @@ def test_a_port_is_free_again_at_once(open_all: Open) -> None:
     open_all(port=port)
 
 
+# Endpoint strings
+
+
+@needs_ipv6
+@pytest.mark.parametrize("v6only", [False, True])
+def test_tcp6_takes_ipv4_as_well_where_daphnes_does(open_all: Open, v6only: bool) -> None:
+    (listener,) = open_all(endpoint=("tcp6:0",), v6only=v6only)
+    port = listening(listener)
+    assert listener.sock.getsockname()[0] == "::"
+    socket.create_connection(("::1", port)).close()
+    assert is_free("127.0.0.1", port) is v6only
+
+
+@needs_ipv6
+@pytest.mark.parametrize("text", [r"tcp6:0:interface=\:\:1", r"tcp:0:interface=[\:\:1]"])
+def test_an_endpoint_on_an_ipv6_address(open_all: Open, text: str) -> None:
+    (listener,) = open_all(endpoint=(text,))
+    port = listening(listener)
+    socket.create_connection(("::1", port)).close()
+    assert is_free("127.0.0.1", port)
+
+
+def test_tcp6_of_a_host_without_ipv6(open_all: Open) -> None:
+    with pytest.raises(BindError, match=r"^cannot listen on 127\.0\.0\.1:80: "):
+        open_all(endpoint=("tcp6:80:interface=127.0.0.1",))
+
+
+def test_each_address_has_its_backlog(open_all: Open, path: str) -> None:
+    with make_listening(socket.AF_INET, ("127.0.0.1", 0)) as sock:
+        listeners = open_all(
+            port=0,
+            backlog=9,
+            fd=sock.fileno(),
+            endpoint=("tcp:0:127.0.0.1:5", "tcp:0:127.0.0.1", f"unix:{path}:backlog=3"),
+        )
+        assert [each.backlog for each in listeners] == [9, 9, 5, 9, 3]
+
+
+def test_what_has_no_effect_is_said_once(open_all: Open, caplog: pytest.LogCaptureFixture) -> None:
+    endpoint = "ssl:0:privateKey=k:interface=127.0.0.1:dhParameters=dh.pem"
+    open_all(endpoint=(endpoint,))
+    note = "dhParameters has no effect: keys are exchanged with ECDHE, which needs none"
+    assert caplog.messages == [f"--endpoint: '{endpoint}': {note}"]
+
+
 # File descriptors
 
 
@@ -353,6 +398,27 @@ def test_passed_sockets_are_listened_on_beside_the_others(
         (passed,) = open_all(environ.copy(), fd=sock.fileno())  # given twice is one listener
         (own,) = open_all(None, port=0)
         assert own.sock.getsockname() != sock.getsockname()
+
+
+def test_a_socket_from_systemd_by_its_name(open_all: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    with make_listening(socket.AF_INET, ("127.0.0.1", 0)) as sock:
+        monkeypatch.setattr(addresses, "_FIRST_PASSED_FD", sock.fileno())
+        environ = {
+            "LISTEN_PID": str(os.getpid()),
+            "LISTEN_FDS": "1",
+            "LISTEN_FDNAMES": "web",
+        }
+        for text in ("systemd:domain=INET:name=web", "systemd:domain=INET:index=0"):
+            (passed,) = open_all(environ.copy(), endpoint=(text,))
+            assert passed.sock.getsockname() == sock.getsockname()
+            assert passed.shared
+        with pytest.raises(
+            NoSocketError, match=r"^systemd passed no socket of name 'x'; it passed web$"
+        ):
+            open_all(environ.copy(), endpoint=("systemd:name=x",))
+    message = r"^systemd passed no socket of index 0; it passed none to this process$"
+    with pytest.raises(NoSocketError, match=message):
+        open_all({}, endpoint=("systemd:index=0",))
 
 
 # All or nothing

@@ -44,6 +44,25 @@ def test_permissions_are_those_asked_for(open_all: Open, path: str, umask: int) 
         os.umask(before)
 
 
+def test_an_endpoint_says_its_own_permissions(open_all: Open, path: str) -> None:
+    open_all(
+        endpoint=(f"unix:{path}:mode=600", "unix:open"),
+        unix_socket="third",
+        unix_socket_mode=0o640,
+    )
+    assert [mode_of(each) for each in (path, "open", "third")] == [0o600, 0o640, 0o640]
+
+
+def test_an_endpoint_says_its_own_backlog(open_all: Open, path: str) -> None:
+    open_all(endpoint=(f"unix:{path}:backlog=1",))
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(3)]
+        for client in clients:
+            client.setblocking(False)
+        found = [client.connect_ex(path) for client in clients]
+    assert found == [0, 0, errno.EAGAIN], "Linux takes one more than it is told"
+
+
 def test_permissions_are_never_wider_than_asked_for(
     open_all: Open, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

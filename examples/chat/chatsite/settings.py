@@ -15,6 +15,7 @@ ALLOWED_HOSTS = os.environ.get("ALLOWED_HOSTS", "localhost,.localhost,127.0.0.1,
 ASGI_APPLICATION = "chatsite.asgi.application"
 ROOT_URLCONF = "chatsite.urls"
 INSTALLED_APPS = [
+    "aserver.django",  # before staticfiles: whose runserver is the other one
     "channels",
     "django.contrib.auth",
     "django.contrib.contenttypes",

@@ -1,0 +1,250 @@
+"""Applications that do not speak ASGI 3: those of ASGI 2, and of WSGI (PEP 3333), in threads.
+
+The bridge to WSGI is a2wsgi's: it has the threads, and a bounded queue from each of them to the
+event loop. It is mended on both sides. On ASGI's, a client that leaves would cost a thread for
+ever: what takes the pieces off the queue would be gone, and the thread wait for room in it. On
+WSGI's, half of an upload would look like a whole one, `readline()` like the end of a body that has
+not come yet, and an error page could not take the place of a response that has not begun.
+"""
+
+import asyncio
+import io
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
+from typing import Any
+from urllib.parse import urlsplit
+from wsgiref.util import FileWrapper
+
+from .declarations import ConfigError
+from .types import Address, AppError, ASGIApplication, ClientDisconnected, Receive, Scope, Send
+
+Environ = dict[str, Any]
+WSGIApplication = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
+
+_READ_SIZE = 65_536
+# As many as Python's own executors have.
+_THREADS = min(32, (os.cpu_count() or 1) + 4)
+
+
+def bridge_asgi2(app: Callable[[Scope], Callable[[Receive, Send], Any]]) -> ASGIApplication:
+    """An ASGI 2 application, which takes the scope first, as one of ASGI 3."""
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["asgi"]["version"] = "2.0"
+        await app(scope)(receive, send)
+
+    return application
+
+
+class WsgiBridge:
+    """A WSGI application as one of ASGI 3. It has no lifespan, and refuses WebSockets.
+
+    Args:
+        app: The application.
+        threads: How many requests are at work at a time; None: as many as the machine is good for.
+
+    Raises:
+        ConfigError: a2wsgi is not installed.
+    """
+
+    def __init__(self, app: WSGIApplication, threads: int | None = None) -> None:
+        try:
+            from a2wsgi import WSGIMiddleware  # an extra
+        except ImportError:
+            raise ConfigError(
+                "--interface wsgi: a2wsgi is not installed (pip install 'aserver[wsgi]')"
+            ) from None
+        self._app = app
+        self._bridge: Any = WSGIMiddleware(self._run, workers=threads or _THREADS)  # type: ignore[arg-type]
+        self._abandoned: set[asyncio.Task[None]] = set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self._answer(scope, _Request(receive, send))
+        elif scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close"})
+
+    async def _answer(self, scope: Scope, request: "_Request") -> None:
+        # A thread cannot be cancelled. If this call is, a2wsgi goes on and takes what its thread
+        # produces, which ends with the next piece.
+        task = asyncio.create_task(self._bridge_one(scope, request))
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            request.failure = ClientDisconnected("nobody waits for the response")
+            self._abandoned.add(task)
+            task.add_done_callback(self._abandoned.discard)
+            raise
+        if request.failure is not None:
+            raise request.failure
+
+    async def _bridge_one(self, scope: Scope, request: "_Request") -> None:
+        _current.set(request)  # a2wsgi runs the thread in a copy of this context
+        await self._bridge(scope, request.receive, request.send)
+
+    def _run(self, environ: Environ, start_response: Callable[..., Any]) -> Iterator[bytes]:
+        """What a2wsgi calls as the application, in a thread."""
+        request = _current.get()
+        _mend(environ, request)
+        response = _Response(request, start_response)
+        pieces = self._app(environ, response.start)
+        try:
+            for piece in pieces:
+                if request.failure is not None:
+                    return
+                if piece:  # until then, a call with exc_info may change the head (PEP 3333)
+                    response.begin()
+                    yield piece
+            response.begin()
+        finally:
+            if close := getattr(pieces, "close", None):
+                close()
+
+
+class _Request:
+    """One request, as its thread and the event loop see it.
+
+    Attributes:
+        failure: Why there is nobody to respond to.
+    """
+
+    __slots__ = ("_loop", "_send", "failure", "receive")
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._send = send
+        self.receive = receive
+        self.failure: Exception | None = None
+
+    async def send(self, message: Any) -> None:
+        """ASGI `send()` that never fails: the queue in front of it must not come to a stop."""
+        if self.failure is None:
+            try:
+                await self._send(message)
+            except Exception as error:
+                self.failure = error
+
+    def read(self) -> tuple[bytes, bool]:
+        """In the thread: wait for a piece of the body; also returns whether there is more."""
+        message = asyncio.run_coroutine_threadsafe(self._next(), self._loop).result()
+        if message["type"] != "http.request":
+            raise ClientDisconnected("the client has disconnected in its request body")
+        return message.get("body", b""), message.get("more_body", False)
+
+    async def _next(self) -> Any:
+        return await self.receive()
+
+
+_current: ContextVar[_Request] = ContextVar("aserver.wsgi.request")
+
+
+class _Input(io.RawIOBase):
+    """A request body, read as it comes; `wsgi.input` is a buffer over it."""
+
+    def __init__(self, request: _Request) -> None:
+        self._request = request
+        self._rest = b""
+        self._has_more = True
+
+    def readable(self) -> bool:
+        """It is nothing else."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Take what is there; wait if nothing is."""
+        while not self._rest and self._has_more:
+            self._rest, self._has_more = self._request.read()
+        piece = self._rest[: len(buffer)]
+        self._rest = self._rest[len(piece) :]
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+
+class _Response:
+    """What PEP 3333 says of `start_response`; the head goes out with the first piece."""
+
+    __slots__ = ("_head", "_request", "_start_response", "_write")
+
+    def __init__(self, request: _Request, start_response: Callable[..., Any]) -> None:
+        self._request = request
+        self._start_response = start_response
+        self._head: tuple[str, list[tuple[str, str]]] | None = None
+        self._write: Callable[[bytes], object] | None = None
+
+    def start(
+        self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
+    ) -> Callable[[bytes], object]:
+        """What the application calls."""
+        if exc_info is not None:
+            if self._write is not None:  # too late: what has begun must not look complete
+                raise exc_info[1].with_traceback(exc_info[2])
+        elif self._head is not None:
+            raise AppError("start_response was called twice, the second time without exc_info")
+        self._head = status, headers
+        return self.write
+
+    def begin(self) -> Callable[[bytes], object]:
+        """Let the head go, if it is still here."""
+        if self._write is None:
+            if self._head is None:
+                raise AppError("the application did not call start_response")
+            self._write = self._start_response(*self._head)
+        return self._write
+
+    def write(self, data: bytes) -> None:
+        """The old way to send, which PEP 3333 keeps."""
+        if self._request.failure is not None:
+            raise ClientDisconnected("the client has disconnected")
+        self.begin()(data)
+
+
+def _mend(environ: Environ, request: _Request) -> None:
+    """What a2wsgi leaves out of an environment, or cannot know."""
+    scope = environ["asgi.scope"]
+    # Not SCRIPT_NAME of the process's environment, and no half of a path's segment.
+    root, path = scope["root_path"].rstrip("/"), scope["path"]
+    if path == root or path.startswith(f"{root}/"):
+        path = path[len(root) :]
+    environ["SCRIPT_NAME"], environ["PATH_INFO"] = _as_wsgi(root), _as_wsgi(path)
+    server = scope.get("server")
+    if server is None or server[1] is None:  # a unix socket
+        server = _server_of(environ)
+        environ["SERVER_NAME"], environ["SERVER_PORT"] = server[0], str(server[1])
+    environ.setdefault("REMOTE_ADDR", "")
+    # To CGI, and so to many a library, this is the proxy to send one's own requests through.
+    environ.pop("HTTP_PROXY", None)
+    environ["wsgi.errors"] = sys.stderr
+    environ["wsgi.input"] = io.BufferedReader(_Input(request), _READ_SIZE)
+    environ["wsgi.input_terminated"] = True  # a chunked body has an end, but no length
+    environ["wsgi.file_wrapper"] = _wrap_file
+
+
+def _wrap_file(file: Any, block_size: int = _READ_SIZE) -> FileWrapper:
+    """`wsgi.file_wrapper`: a file in larger pieces than it is asked for, each being a long way.
+
+    Only where that keeps nobody waiting: a pipe's pieces are sent as they come.
+    """
+    try:
+        is_file = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+    except (AttributeError, OSError):
+        is_file = False
+    return FileWrapper(file, max(block_size, _READ_SIZE) if is_file else block_size)
+
+
+def _as_wsgi(text: str) -> str:
+    """Bytes, each as the character of its number (PEP 3333, "Unicode Issues")."""
+    return text.encode("utf-8", "surrogateescape").decode("latin-1")
+
+
+def _server_of(environ: Environ) -> Address:
+    """Where a request without an address of its own was sent: as its Host says."""
+    try:
+        parts = urlsplit(f"//{environ.get('HTTP_HOST', '')}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    return host or "localhost", port or (443 if environ["wsgi.url_scheme"] == "https" else 80)

@@ -1,0 +1,238 @@
+"""`manage.py runserver`, on aserver: HTTP and WebSocket, static files, reload on change.
+
+It is Django's command with another server in it: what it says of addresses, checks, migrations and
+reloading is Django's. The server is imported where it is served only: under the autoreloader, the
+process that starts the others has no use for it.
+"""
+
+import logging
+import os
+import signal
+import sys
+import threading
+from argparse import ArgumentParser
+from datetime import datetime
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings
+from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler, StaticFilesHandler
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import BaseCommand, CommandError
+from django.core.management.commands import runserver
+from django.db import connections
+from django.utils import autoreload
+
+from .... import __version__
+from ....config import Config
+from ....declarations import ConfigError
+from ....types import ASGIApplication, ServerError
+from ... import conf
+from ...command_options import add_options, given_options, joined
+
+# Between two looks at the files. Django's own second would be half of what a reload may take.
+_POLL_SECONDS = 0.5
+_QUIT = "CTRL-BREAK" if sys.platform == "win32" else "CONTROL-C"
+
+
+class Command(runserver.Command):
+    """The command. Its options are Django's, Daphne's, and those of the server."""
+
+    help = "Starts a development server that speaks HTTP and WebSocket, on aserver."
+
+    _owns_process = False  # called from the command line
+    _server: Any = None  # the one that runs in `_thread`
+    _thread: threading.Thread | None = None
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare the options."""
+        super().add_arguments(parser)
+        parser.add_argument(
+            "--noasgi",
+            action="store_false",
+            dest="use_asgi",
+            help="Run Django's own development server, on WSGI; it has none of aserver's options.",
+        )
+        if _has_static_files():
+            parser.add_argument(
+                "--nostatic",
+                action="store_false",
+                dest="use_static_handler",
+                help="Do not serve static files at STATIC_URL.",
+            )
+            parser.add_argument(
+                "--insecure",
+                action="store_true",
+                dest="insecure_serving",
+                help="Serve static files even if DEBUG is off.",
+            )
+        add_options(parser)
+
+    def run_from_argv(self, argv: list[str]) -> None:
+        """What `manage.py` calls, and nobody else."""
+        self._owns_process = True
+        super().run_from_argv(argv)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Check what can be checked at once, then go on as Django's command."""
+        given = _given(options)
+        if not options["use_asgi"]:
+            if "certfile" in given:
+                raise CommandError("--certfile: Django's own server (--noasgi) speaks no https.")
+        elif not _is_child():
+            # A child waits until a mistake in the settings is corrected.
+            try:
+                conf.application_path()
+                conf.server_options()
+            except ImproperlyConfigured as error:
+                raise CommandError(str(error)) from None
+        super().handle(*args, **options)
+
+    def run(self, **options: Any) -> None:
+        """Serve, under the autoreloader or without it."""
+        if not options["use_reloader"]:
+            super().run(**options)
+            return
+        if not _is_child():
+            if self._owns_process:
+                sys.argv[1:] = joined(sys.argv[1:])  # for the processes that the reloader starts
+        elif options["use_asgi"]:
+            # In the server's thread it would take longer: the reloader is at work beside it.
+            from ... import request_log, serving  # noqa: F401
+
+            autoreload.StatReloader.SLEEP_TIME = _POLL_SECONDS
+        code = 0
+        try:
+            super().run(**options)
+        except SystemExit as leaving:
+            code = leaving.code if isinstance(leaving.code, int) else 1
+            raise
+        finally:
+            self._leave(code)
+
+    def _leave(self, code: int) -> None:
+        """Stop the server in its thread: this process ends, perhaps to be started anew."""
+        if self._server is None or self._thread is None:
+            return
+        from ...serving import exit_in_bounded_time
+
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        exit_in_bounded_time(code)
+        self._server.request_stop()
+        self._thread.join()
+
+    def get_handler(self, *args: Any, **options: Any) -> Any:
+        """The application of Django's own server."""
+        handler = super().get_handler(*args, **options)
+        return StaticFilesHandler(handler) if _serves_static_files(options) else handler
+
+    def get_application(self, options: dict[str, Any]) -> ASGIApplication:
+        """The application of ours."""
+        application = conf.application()
+        if _serves_static_files(options):
+            static: ASGIApplication = ASGIStaticFilesHandler(application)
+            return static
+        return application
+
+    def inner_run(self, *args: Any, **options: Any) -> None:
+        """Check the project, then serve it; under the autoreloader, in a thread."""
+        if not options["use_asgi"]:
+            super().inner_run(*args, **options)
+            return
+        autoreload.raise_last_exception()
+        self._check_project(options)
+        reloads = options["use_reloader"]
+        try:
+            self._serve(options)
+        except ImproperlyConfigured as error:
+            if reloads:  # it prints what was raised, and waits for a change
+                raise
+            raise CommandError(str(error)) from None
+        except (ServerError, ConfigError) as error:
+            self._fail(error, reloads=reloads)
+        if message := options.get("shutdown_message"):
+            self.stdout.write(message)
+
+    def _check_project(self, options: dict[str, Any]) -> None:
+        if not options["skip_checks"]:
+            self.stdout.write("Performing system checks...\n\n")
+            # Django's own runserver has none here, for it is checked anew after each change.
+            kwargs = BaseCommand.get_check_kwargs(self, options)
+            self.check(**{**kwargs, "display_num_errors": True})
+        self.check_migrations()
+        for connection in connections.all(initialized_only=True):
+            connection.close()
+
+    def _serve(self, options: dict[str, Any]) -> None:
+        from ...request_log import RequestLog, set_up_logging
+        from ...serving import GRACE_SECONDS, DevelopmentServer, exit_in_bounded_time, serve
+
+        application = self.get_application(options)
+        values = {**conf.server_options(), **_given(options), "graceful_timeout": GRACE_SECONDS}
+        config = Config.of(bind=self._address, **values)
+        log = set_up_logging(options["verbosity"])
+        server = DevelopmentServer(
+            application, config, access_log=RequestLog(config.log.access_log_exclude)
+        )
+
+        def on_stop() -> None:
+            if log is not None:
+                log.setLevel(logging.ERROR)  # that requests are cancelled is what was asked for
+            if self._owns_process and not options["use_reloader"]:
+                exit_in_bounded_time(0)
+
+        server.on_start = lambda: self._announce(server.port, is_secure=server.has_tls)
+        server.on_stop = on_stop
+        self._server, self._thread = server, threading.current_thread()
+        serve(server)
+
+    @property
+    def _address(self) -> str:
+        host = "0.0.0.0" if self.addr == "0" else self.addr
+        return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+
+    def _announce(self, port: int, *, is_secure: bool) -> None:
+        host = self._address.rpartition(":")[0]
+        scheme = "https" if is_secure else "http"
+        self.stdout.write(
+            f"{datetime.now():%B %d, %Y - %X}\n"
+            f"Django version {self.get_version()}, using settings {settings.SETTINGS_MODULE!r}\n"
+            f"Starting ASGI/aserver version {__version__} development server at "
+            f"{scheme}://{host}:{port}/\n"
+            f"Quit the server with {_QUIT}."
+        )
+        self.stdout.flush()  # it may be a pipe, as in a container
+
+    def _fail(self, error: ServerError | ConfigError, *, reloads: bool) -> None:
+        """Say why it does not serve; wait for a change if that may help, else end the process."""
+        from ....lifespan import LifespanError
+        from ....running import exit_now
+
+        self.stderr.write(f"Error: {error}")
+        if not reloads:
+            sys.exit(1)
+        if not isinstance(error, LifespanError):
+            exit_now(1)  # in a thread, sys.exit() would end only that
+
+
+def _is_child() -> bool:
+    """Whether the autoreloader has started this process, and will start it anew."""
+    return os.environ.get(autoreload.DJANGO_AUTORELOAD_ENV) == "true"
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return given_options(options)
+    except ConfigError as error:
+        raise CommandError(str(error)) from None
+
+
+def _has_static_files() -> bool:
+    installed: bool = apps.is_installed("django.contrib.staticfiles")
+    return installed
+
+
+def _serves_static_files(options: dict[str, Any]) -> bool:
+    """Whether to, by the options; without them, that app is not installed."""
+    wanted = options.get("use_static_handler", _has_static_files())
+    return bool(wanted and (settings.DEBUG or options.get("insecure_serving", False)))

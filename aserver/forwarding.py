@@ -1,0 +1,132 @@
+"""What a proxy in front says of its clients, and whether it is believed.
+
+A header is worth what its last writer is. So headers count only where the connection comes from a
+trusted proxy, and of a list only what trusted proxies have added: it is read from the right, where
+each has put the address that it was called from, up to the first that is not trusted. That is the
+client; whatever stands to the left of it, the client has said itself.
+
+Who is trusted is decided once for a connection, in `Forwarding.of`.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .engines.guard import is_authority
+from .forwarded import Said, header_names, reader
+from .logs import server_log
+from .networks import Networks, parse_port
+from .proxy_options import Proxy
+from .scope import unquote
+from .types import Address
+
+Scope = dict[str, Any]
+Amend = Callable[[Scope], None]
+
+_IS_SECURE = {"http": False, "ws": False, "https": True, "wss": True}
+_SCHEMES = {"http": ("http", "https"), "websocket": ("ws", "wss")}
+# With two slashes in front, a link would lead to another host.
+_is_prefix = re.compile(r"/(?:[^/?#\x00-\x1f][^?#\x00-\x1f]*)?").fullmatch
+# What nginx says of a client at a unix socket.
+_UNIX = "unix:"
+
+
+class Forwarding:
+    """One worker's way with these headers.
+
+    Args:
+        proxy: The options; `proxy_headers` is on.
+
+    Raises:
+        ConfigError: They name what is no network, or no header.
+    """
+
+    __slots__ = ("_is_said", "_names", "_proxies", "_read")
+
+    def __init__(self, proxy: Proxy) -> None:
+        self._proxies = Networks("--forwarded-allow-ips", proxy.forwarded_allow_ips)
+        self._names = header_names(proxy)
+        self._read = reader(proxy)
+        self._is_said = False
+
+    def of(self, peer: Address | None) -> Amend | None:
+        """What amends each scope of a connection from this peer; None: nothing does."""
+        if self._proxies.trust(peer):
+            return self._amend
+        return None if self._is_said else self._warn
+
+    def _warn(self, scope: Scope) -> None:
+        """The peer is nobody to be believed; if it says something, say so, once."""
+        said = [name for name, _ in scope["headers"] if name in self._names]
+        if said and not self._is_said:
+            self._is_said = True
+            server_log.warning(
+                "Ignoring %s from %s, which is no trusted proxy (--forwarded-allow-ips); "
+                "this is said once",
+                said[0].decode().title(),
+                scope["client"][0] if scope["client"] else "a unix socket",
+            )
+
+    def _amend(self, scope: Scope) -> None:
+        """Let the scope say what the proxies do."""
+        said = self._read(scope["headers"])
+        if not said:
+            return
+        client, hops = self._walk(said.get("for", ()))
+        if client is not None:
+            host, port = client
+            scope["client"] = host, port or parse_port(_at(said, "port", hops))
+        is_secure = _IS_SECURE.get(_at(said, "proto", hops).lower())
+        if is_secure is not None:
+            scope["scheme"] = _SCHEMES[scope["type"]][is_secure]
+        if "root-path" in said:
+            scope["root_path"] = unquote(said["root-path"][0])
+            scope["headers"] = _without(scope, b"daphne-root-path")
+        if "prefix" in said:
+            _put_in_front(scope, said["prefix"][-hops:])
+        host = _at(said, "host", hops)
+        if host and is_authority(host.encode("latin-1")) is not None:
+            scope["headers"] = [(b"host", host.encode("latin-1")), *_without(scope, b"host")]
+
+    def _walk(self, peers: Sequence[str]) -> tuple[Address | None, int]:
+        """From the right to the first peer that is not trusted.
+
+        Returns it, or the last before what is no address; and its place, counted from the right: in
+        the same place stands whatever else the proxy that it called has said.
+        """
+        client: Address | None = None
+        hops = 0
+        for text in reversed(peers):
+            hops += 1
+            peer, is_trusted = self._proxies.judge(text)
+            if peer is not None:
+                client = peer
+            elif text == _UNIX:
+                is_trusted = self._proxies.trust(None)
+            if not is_trusted:
+                break
+        return client, hops or 1
+
+
+def _at(said: Said, field: str, hops: int) -> str:
+    """An item by its place from the right; not every proxy adds one to each list."""
+    items = said.get(field)
+    return items[-min(hops, len(items))] if items else ""
+
+
+def _put_in_front(scope: Scope, prefixes: Sequence[str]) -> None:
+    """What the proxies have taken off the path belongs to it (ASGI: `path` has the root_path).
+
+    `raw_path` stays as it was received.
+    """
+    decoded = [unquote(each) for each in prefixes]
+    if not all(map(_is_prefix, decoded)):
+        return
+    prefix = "".join(each.rstrip("/") for each in decoded)
+    scope["root_path"] = prefix + scope["root_path"]
+    if scope["path"] != "*":
+        scope["path"] = prefix + scope["path"]
+
+
+def _without(scope: Scope, name: bytes) -> list[tuple[bytes, bytes]]:
+    return [field for field in scope["headers"] if field[0] != name]

@@ -1,0 +1,290 @@
+"""gunicorn's worker class: `gunicorn -k aserver.gunicorn.Worker mysite.asgi:application`.
+
+gunicorn has the sockets, the processes, the signals and the words for its settings; here they are
+translated, and the rest is a `Server` as anywhere else. What gunicorn has no setting for is read
+from the environment, as ever: `ASERVER_PING_INTERVAL=5`. Nothing else in the package imports
+gunicorn, which is an extra.
+"""
+
+import asyncio
+import atexit
+import logging
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from types import FrameType
+from typing import Any, ClassVar
+
+from gunicorn import glogging
+from gunicorn.arbiter import Arbiter
+from gunicorn.config import Config as Settings
+from gunicorn.workers import base
+
+from .app import AppImportError, adapted
+from .config import Config
+from .declarations import ConfigError
+from .gunicorn_logs import AccessLogOfGunicorn, ErrorLog
+from .gunicorn_settings import WITHOUT_EQUAL, from_environ, from_settings, has_plain_logger, is_set
+from .logs import enable_loggers, set_up_logging
+from .running import close_loop, exit_now, new_loop, raise_file_limit
+from .seams import RequestLog
+from .server import Server
+from .types import ASGIApplication, Receive, Scope, Send, ServerError
+
+# When the code has changed: for requests in progress. A stream would go on.
+_RELOAD_SECONDS = 0.5
+# For hooks at the worker's end, and threads of the application that are stuck.
+_EXIT_SECONDS = 5.0
+_SIGN_OF_LIFE = 1.0
+
+
+class Worker(base.Worker):
+    """A worker process of gunicorn's that serves with aserver.
+
+    A subclass may set any option of `aserver.Config.of`, before gunicorn's settings and the
+    environment:
+
+        class MyWorker(Worker):
+            options = {"ping_interval": 5}
+    """
+
+    options: ClassVar[Mapping[str, Any]] = {}
+
+    @classmethod
+    def check_config(cls, cfg: Settings, log: glogging.Logger) -> None:
+        """Called by the arbiter before there is any worker.
+
+        Raises:
+            RuntimeError: What gunicorn shows as one line.
+        """
+        if getattr(cfg, "protocol", "http") != "http":
+            raise RuntimeError("aserver.gunicorn.Worker speaks HTTP only (--protocol http)")
+        try:
+            cls._options(cfg)
+        except ConfigError as error:
+            raise RuntimeError(str(error)) from None
+        if left_out := [name for name in WITHOUT_EQUAL if is_set(cfg, name)]:
+            log.warning(
+                "aserver.gunicorn.Worker has no use for these settings: %s", ", ".join(left_out)
+            )
+
+    @classmethod
+    def _options(cls, cfg: Settings, places: Sequence[str] = ()) -> Config:
+        """gunicorn's settings, then the environment, then the class."""
+        given = from_settings(cfg) | from_environ(os.environ) | dict(cls.options)
+        is_proxied = getattr(cfg, "proxy_protocol", "off") not in (False, "off")
+        given["proxy_protocol_bind" if is_proxied else "bind"] = tuple(places)
+        return Config.of(**given)
+
+    # What the arbiter and its processes call
+
+    def init_signals(self) -> None:
+        """As any worker of gunicorn's does; but the event loop has a pipe of its own to wake it."""
+        self._server: _Server | None = None
+        self._stop_requests = 0
+        super().init_signals()
+        signal.set_wakeup_fd(-1)
+
+    def load_wsgi(self) -> None:
+        """Import the application; whatever it does to logging comes behind what is done here."""
+        with _Refusals(self):
+            self._config = self._options(self.cfg, [f"fd://{s.fileno()}" for s in self.sockets])
+            self._set_up_logging()
+        try:
+            app = self._adapted(self.app.wsgi())
+        except SyntaxError as error:
+            if not self.cfg.reload:
+                raise
+            app = self._excuse(error)
+        enable_loggers()
+        counted = app if self.max_requests == sys.maxsize else self._counting(app)
+        self.wsgi = counted  # type: ignore[assignment]
+
+    def run(self) -> None:
+        """Serve, until a signal, enough requests or the arbiter's end."""
+        raise_file_limit()
+        loop = new_loop(self._config.process.loop)
+        server = _Server(self.wsgi, self._config, access_log=self._new_access_log())  # type: ignore[arg-type]
+        server.sockets_of_gunicorn = self.sockets
+        server.has_own_sockets = self.cfg.reuse_port
+        server.has_signals = True
+        self._loop, self._server = loop, server
+        for _ in range(self._stop_requests):  # while the application was being imported
+            server.request_stop()
+        asyncio.set_event_loop(loop)
+        if threads := self._config.process.threads:
+            loop.set_default_executor(ThreadPoolExecutor(threads, "aserver"))
+        try:
+            self._beat()
+            loop.add_reader(self.PIPE[0], self._on_change)
+            with _Refusals(self):
+                loop.run_until_complete(server.serve())
+        except RuntimeError:
+            if not self.aborted:
+                raise
+            sys.exit(1)
+        finally:
+            loop.remove_reader(self.PIPE[0])
+            asyncio.set_event_loop(None)
+            if not self.aborted:
+                close_loop(loop)
+            _end_in_bounded_time()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """SIGTERM: the arbiter may send it again and again."""
+        self._stop(1)
+
+    def handle_quit(self, sig: int, frame: FrameType | None) -> None:
+        """SIGINT, SIGQUIT: stop, and wait for nobody."""
+        if self._server is None:
+            super().handle_quit(sig, frame)
+        elif self._stop_requests < 2:
+            self.cfg.worker_int(self)
+            self._stop(2)
+
+    def handle_usr1(self, sig: int, frame: FrameType | None) -> None:
+        """SIGUSR1: open log files anew; not in the middle of a line."""
+        if self._server is None:
+            super().handle_usr1(sig, frame)
+        else:
+            self._loop.call_soon_threadsafe(self.log.reopen_files)
+            self._server.reopen_logs()
+
+    def handle_abort(self, sig: int, frame: FrameType | None) -> None:
+        """SIGABRT: gunicorn has had no sign of life for --timeout."""
+        if self._server is not None:
+            # The exception comes out of whatever blocks the event loop, which may catch it. If so,
+            # the loop ends as soon as it has its turn.
+            self.aborted = True
+            self._loop.call_soon_threadsafe(self._loop.stop)
+        super().handle_abort(sig, frame)
+
+    # Its own
+
+    def _stop(self, wanted: int) -> None:
+        """Ask the server to stop: once to end in order, twice to hurry."""
+        self.alive = False
+        while self._stop_requests < wanted:
+            self._stop_requests += 1
+            if self._server is not None:
+                self._server.request_stop()
+
+    def _beat(self) -> None:
+        """A sign of life, and a look for the arbiter's."""
+        self._loop.call_later(min(_SIGN_OF_LIFE, self.timeout or _SIGN_OF_LIFE), self._beat)
+        self.notify()
+        if self.alive and self.ppid != os.getppid():
+            self.log.info("Parent changed, shutting down: %s", self)
+            self._stop(1)
+
+    def _on_change(self) -> None:
+        """gunicorn's reloader has seen that the code has changed."""
+        os.read(self.PIPE[0], 1)
+        self._stop(1)
+        self._loop.call_later(_RELOAD_SECONDS, self._stop, 2)
+
+    def _counting(self, app: ASGIApplication) -> ASGIApplication:
+        """The application, and an end after --max-requests."""
+
+        def counting(scope: Scope, receive: Receive, send: Send) -> Any:
+            if scope["type"] != "lifespan":
+                self.nr += 1
+                if self.nr == self.max_requests:
+                    self.log.info("Autorestarting worker after current request.")
+                    self._stop(1)
+            return app(scope, receive, send)
+
+        return counting
+
+    def _adapted(self, app: Any) -> ASGIApplication:
+        """The application as one of ASGI, whichever it is."""
+        name = str(getattr(self.app, "app_uri", None) or self.cfg.proc_name)
+        process = self._config.process
+        with _Refusals(self):
+            return adapted(app, name, process.interface, threads=process.threads)
+
+    def _excuse(self, error: SyntaxError) -> ASGIApplication:
+        """With --reload: what is served until the mistake is mended."""
+        self.log.error("The application cannot be imported", exc_info=error)
+        if self.reloader is not None and error.filename is not None:
+            self.reloader.add_extra_file(error.filename)
+        text = "".join(traceback.format_exception(error)).encode()
+        plain = [(b"content-type", b"text/plain; charset=utf-8")]
+
+        async def excuse(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] == "http":
+                await send({"type": "http.response.start", "status": 500, "headers": plain})
+                await send({"type": "http.response.body", "body": text})
+
+        return excuse
+
+    def _set_up_logging(self) -> None:
+        """What aserver has to say goes to gunicorn's error log, unless it is told otherwise."""
+        if self._config.log.log_config is not None:
+            set_up_logging(self._config.log)
+            return
+        logger = logging.getLogger("aserver")
+        logger.handlers = [ErrorLog(self.log.error_log)]
+        logger.setLevel(self.log.error_log.level)
+        logger.propagate = False
+
+    def _new_access_log(self) -> RequestLog | None:
+        """gunicorn's own access log, where it is more than a file; else aserver's, or none."""
+        log, cfg = self.log, self.cfg
+        if self._config.log.access_log is not None:
+            return None
+        if has_plain_logger(cfg) and not getattr(log, "access_log_enabled", cfg.accesslog):
+            return None
+        return AccessLogOfGunicorn(log)
+
+
+class _Server(Server):
+    """A server on sockets that gunicorn has opened.
+
+    Attributes:
+        sockets_of_gunicorn: These.
+        has_own_sockets: No other worker accepts from them (--reuse-port).
+    """
+
+    sockets_of_gunicorn: Sequence[Any]
+    has_own_sockets: bool
+
+    async def start(self) -> None:
+        """Start, and let go of gunicorn's copies.
+
+        With them, who comes while the last worker is stopping would wait for nothing, and not be
+        refused.
+        """
+        await super().start()
+        for listener in self.listeners:
+            listener.shared = not self.has_own_sockets
+        for sock in self.sockets_of_gunicorn:
+            sock.close()
+
+
+class _Refusals:
+    """Ends a worker that cannot start, so that the arbiter ends, too, and does not try for ever."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, ConfigError | ServerError):
+            hint = " (an option --x is the variable ASERVER_X here)" if "--" in str(error) else ""
+            self._worker.log.error("%s%s", error, hint)
+            is_import = isinstance(error, AppImportError)
+            sys.exit(Arbiter.APP_LOAD_ERROR if is_import else Arbiter.WORKER_BOOT_ERROR)
+
+
+def _end_in_bounded_time() -> None:
+    """Exit even if application code is stuck in a thread: the interpreter would wait for it."""
+    watchdog = threading.Timer(_EXIT_SECONDS, exit_now, (0,))
+    watchdog.daemon = True
+    watchdog.start()
+    atexit.register(watchdog.cancel)

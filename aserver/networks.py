@@ -1,0 +1,106 @@
+"""Which addresses are trusted: those of a list of addresses and networks."""
+
+import ipaddress
+
+from .declarations import ConfigError
+from .types import Address
+
+# Answers that are remembered; proxies are few, but whom they speak for may be anybody.
+_MOST_KNOWN = 1024
+
+
+class Networks:
+    """The addresses that an option names.
+
+    Args:
+        label: The option, for messages.
+        texts: Addresses, networks (`10.0.0.0/8`), `unix` for unix sockets, `*` for everybody.
+
+    Raises:
+        ConfigError: One of them is none of these.
+    """
+
+    __slots__ = ("_everybody", "_judged", "_known", "_networks", "_unix")
+
+    def __init__(self, label: str, texts: tuple[str, ...]) -> None:
+        self._everybody = "*" in texts
+        self._unix = "unix" in texts
+        self._networks = [_network(label, each) for each in texts if each not in ("*", "unix")]
+        self._known: dict[str, bool] = {}
+        self._judged: dict[str, tuple[Address | None, bool]] = {}
+
+    def trust(self, peer: Address | None) -> bool:
+        """Whether an address is one of them; None is the peer of a unix socket."""
+        if self._everybody:
+            return True
+        if peer is None:
+            return self._unix
+        host = peer[0]
+        known = self._known.get(host)
+        if known is None:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            known = self._known[host] = self._has(host)
+        return known
+
+    def judge(self, text: str) -> tuple[Address | None, bool]:
+        """What `parse_peer` makes of a text, and whether that is trusted."""
+        judged = self._judged.get(text)
+        if judged is None:
+            if len(self._judged) >= _MOST_KNOWN:
+                self._judged.clear()
+            peer = parse_peer(text)
+            judged = self._judged[text] = peer, peer is not None and self.trust(peer)
+        return judged
+
+    def _has(self, host: str) -> bool:
+        try:
+            # A link-local address names its interface behind a percent sign.
+            address = ipaddress.ip_address(host.partition("%")[0])
+        except ValueError:
+            return False
+        return any(address in network for network in self._networks)
+
+
+def _network(label: str, text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError as error:
+        hint = "" if "host bits" not in str(error) else ": it has bits behind the network's"
+        raise ConfigError(
+            f"{label}: {text!r} is no address or network{hint}; what is: 192.0.2.1, 10.0.0.0/8, "
+            "fd00::/8, unix, *"
+        ) from None
+
+
+def parse_peer(text: str) -> Address | None:
+    """The host and port that a proxy names: `192.0.2.1`, `192.0.2.1:80`, `[::1]:80`, `::1`.
+
+    The port is 0 where there is none. None: this is no address, as `unknown` is none.
+    """
+    host, port = text, ""
+    if text.startswith("["):
+        host, bracket, rest = text[1:].partition("]")
+        if not bracket or (rest and not rest.startswith(":")):
+            return None
+        port = rest[1:]
+    elif text.count(":") == 1:
+        host, _, port = text.partition(":")
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return None
+    return spelled(address), parse_port(port)
+
+
+def spelled(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+    """An address as sockets spell it; one of IPv4 as such, as it is to everybody else."""
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(address)
+
+
+def parse_port(text: str) -> int:
+    """A port, or 0 for what is none."""
+    is_number = text.isascii() and text.isdigit() and len(text) <= 5
+    return port if is_number and (port := int(text)) <= 65535 else 0

@@ -1,0 +1,124 @@
+"""The options of proxies in front: whom to believe, and what.
+
+A section of the tree in `aserver.config`, which says how options are declared.
+"""
+
+from dataclasses import dataclass
+
+from .declarations import ConfigError, option
+
+FIELDS = ("for", "proto", "port", "host", "prefix", "root-path")
+# Who is asked for nothing is on this machine. An address that is not would be a guess.
+_NEARBY = ("127.0.0.0/8", "::1", "unix")
+_WHO = "addresses, networks such as 10.0.0.0/8, unix for those of unix sockets, * for everybody"
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """Proxies in front of the server."""
+
+    proxy_headers: bool = option(
+        False,
+        "--proxy-headers",
+        help="Believe what trusted proxies say of the client in headers: X-Forwarded-For, -Proto "
+        "and -Port.",
+    )
+    forwarded_allow_ips: tuple[str, ...] = option(
+        _NEARBY,
+        "--forwarded-allow-ips",
+        metavar="LIST",
+        ascii=True,
+        commas=True,
+        variables=("FORWARDED_ALLOW_IPS",),
+        help=f"Proxies that --proxy-headers trusts: {_WHO}.",
+    )
+    proxy_headers_trust: tuple[str, ...] = option(
+        FIELDS[:3],
+        "--proxy-headers-trust",
+        metavar="LIST",
+        choices=FIELDS,
+        commas=True,
+        help="What --proxy-headers believes. Each must be set by the proxy, or removed: what it "
+        "passes on is the client's. host: X-Forwarded-Host is the Host header; prefix: "
+        "X-Forwarded-Prefix was taken off the path; root-path: Daphne-Root-Path is the root_path.",
+    )
+    proxy_headers_kind: str = option(
+        "x-forwarded",
+        "--proxy-headers-kind",
+        choices=("x-forwarded", "forwarded"),
+        help="Which headers: X-Forwarded-*, or Forwarded (RFC 7239).",
+    )
+    proxy_headers_host: str | None = option(
+        None,
+        "--proxy-headers-host",
+        metavar="NAME",
+        ascii=True,
+        help="Header with the client's address, in place of X-Forwarded-For.",
+    )
+    proxy_headers_port: str | None = option(
+        None,
+        "--proxy-headers-port",
+        metavar="NAME",
+        ascii=True,
+        help="Header with the client's port, in place of X-Forwarded-Port.",
+    )
+    proxy_headers_proto: str | None = option(
+        None,
+        "--proxy-headers-proto",
+        metavar="NAME",
+        ascii=True,
+        help="Header with the client's scheme, in place of X-Forwarded-Proto.",
+    )
+    proxy_headers_prefix: str | None = option(
+        None,
+        "--proxy-headers-prefix",
+        metavar="NAME",
+        ascii=True,
+        help="Header with the prefix, in place of X-Forwarded-Prefix.",
+    )
+    proxy_protocol_allow_ips: tuple[str, ...] = option(
+        _NEARBY,
+        "--proxy-protocol-allow-ips",
+        metavar="LIST",
+        ascii=True,
+        commas=True,
+        help=f"Proxies that may come to --proxy-protocol-bind; others are closed: {_WHO}.",
+    )
+    proxy_protocol_timeout: float = option(
+        5.0,
+        "--proxy-protocol-timeout",
+        minimum=0,
+        unit="seconds",
+        help="Time for the PROXY header to arrive; 0 is no limit.",
+    )
+
+    def check(self) -> None:
+        """Whether the options fit together.
+
+        Raises:
+            ConfigError: They do not.
+        """
+        if not self.proxy_headers:
+            for name in ("host", "port", "proto", "prefix"):
+                if getattr(self, f"proxy_headers_{name}") is not None:
+                    raise ConfigError(
+                        f"--proxy-headers-{name}: --proxy-headers has to be passed for this"
+                    )
+        elif self.proxy_headers_kind == "forwarded":
+            self._check_forwarded()
+        elif self.proxy_headers_prefix is not None and "prefix" not in self.proxy_headers_trust:
+            raise ConfigError(
+                "--proxy-headers-prefix: it is not believed (--proxy-headers-trust prefix)"
+            )
+
+    def _check_forwarded(self) -> None:
+        for name in ("host", "port", "proto", "prefix"):
+            if getattr(self, f"proxy_headers_{name}") is not None:
+                raise ConfigError(
+                    f"--proxy-headers-{name}: there is one header for all "
+                    "(--proxy-headers-kind forwarded)"
+                )
+        if "prefix" in self.proxy_headers_trust:
+            raise ConfigError(
+                "--proxy-headers-trust prefix: Forwarded has none (--proxy-headers-kind forwarded)"
+            )

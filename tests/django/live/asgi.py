@@ -1,0 +1,41 @@
+"""A page and a WebSocket that ask the database."""
+
+import os
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.core.asgi import get_asgi_application
+from django.db import connections
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import path
+
+from aserver.types import Receive, Scope, Send
+
+django_application = get_asgi_application()
+
+from django.contrib.auth.models import User  # noqa: E402, now that Django is set up
+
+
+def names() -> list[str]:
+    return sorted(User.objects.values_list("username", flat=True))
+
+
+def users(request: HttpRequest) -> HttpResponse:
+    if request.GET:
+        User.objects.create(username=request.GET["new"])
+    facts = {"word": settings.WORD, "pid": os.getpid(), "connection": id(connections["default"])}
+    return JsonResponse({"users": names(), **facts})
+
+
+urlpatterns = [path("users", users)]
+
+
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] != "websocket":
+        await django_application(scope, receive, send)
+        return
+    await receive()
+    await send({"type": "websocket.accept"})
+    await send({"type": "websocket.send", "text": ",".join(await sync_to_async(names)())})
+    while (await receive())["type"] != "websocket.disconnect":
+        pass

@@ -1,0 +1,124 @@
+"""What a project's settings say."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from aserver.config import DECLARATIONS, Config
+from aserver.django import conf
+
+Give = Callable[..., None]
+Write = Callable[[str, str], None]
+
+
+@pytest.fixture
+def give(monkeypatch: pytest.MonkeyPatch) -> Give:
+    """Have these settings, and no others."""
+
+    def do(**settings: object) -> None:
+        given = {"FORCE_SCRIPT_NAME": None, **settings}
+        monkeypatch.setattr(conf, "settings", SimpleNamespace(**given))
+
+    return do
+
+
+def test_the_application(give: Give, write: Write) -> None:
+    write("site_of_conf.py", "async def application(scope, receive, send): pass\n")
+    sys.path.insert(0, str(Path.cwd()))
+    path = sys.path.copy()
+    give(ASGI_APPLICATION="site_of_conf.application")
+    assert conf.application() is sys.modules["site_of_conf"].application
+    give(ASGI_APPLICATION="site_of_conf:application")
+    assert conf.application() is sys.modules["site_of_conf"].application
+    assert sys.path == path
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, "The setting ASGI_APPLICATION is missing"),
+        ({"ASGI_APPLICATION": None}, "The setting ASGI_APPLICATION is missing"),
+        ({"ASGI_APPLICATION": "application"}, "does not name an object in a module"),
+        ({"ASGI_APPLICATION": "not_there.application"}, "there is no module 'not_there'"),
+        ({"ASGI_APPLICATION": "site_of_conf.other"}, "'site_of_conf' has no 'other'"),
+        ({"ASGI_APPLICATION": "site_of_conf.wsgi"}, "is it a WSGI application?"),
+    ],
+)
+def test_what_is_no_application(
+    give: Give, write: Write, settings: dict[str, object], message: str
+) -> None:
+    write("site_of_conf.py", "def wsgi(environ, start_response): pass\n")
+    sys.path.insert(0, str(Path.cwd()))
+    give(**settings)
+    with pytest.raises(ImproperlyConfigured, match="ASGI_APPLICATION") as raised:
+        conf.application()
+    assert message in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [("import not_there_either", ImportError), ("1 +", SyntaxError), ("1 / 0", ZeroDivisionError)],
+)
+def test_what_the_module_raises_is_left_alone(
+    give: Give, write: Write, code: str, error: type[Exception]
+) -> None:
+    """Django's autoreloader watches the file in which it was raised."""
+    write("site_of_conf.py", f"{code}\n")
+    sys.path.insert(0, str(Path.cwd()))
+    give(ASGI_APPLICATION="site_of_conf.application")
+    with pytest.raises(error) as raised:
+        conf.application()
+    raised_in = getattr(raised.value, "filename", None) or str(raised.traceback[-1].path)
+    assert Path(raised_in).name == "site_of_conf.py"
+
+
+def test_options_by_name(give: Give) -> None:
+    give()
+    assert conf.server_options() == {}
+    give(FORCE_SCRIPT_NAME="/site", ASERVER={"http_timeout": 30, "certfile": "a.pem"})
+    assert conf.server_options() == {
+        "root_path": "/site",
+        "http_timeout": 30.0,
+        "certfile": ("a.pem",),
+    }
+    give(FORCE_SCRIPT_NAME="/site", ASERVER={"root_path": ""})
+    assert conf.server_options() == {"root_path": ""}
+
+
+def test_sizes_as_daphne_is_told_them(give: Give) -> None:
+    daphnes = {"DAPHNE_WEBSOCKET_MAX_MESSAGE_SIZE": 0, "DAPHNE_WEBSOCKET_MAX_FRAME_SIZE": 512}
+    give(**daphnes)
+    values = {"websocket_max_message_size": 0, "websocket_max_frame_size": 512}
+    assert conf.server_options() == values
+    give(**daphnes, ASERVER={"websocket_max_frame_size": 1024})
+    assert conf.server_options() == {**values, "websocket_max_frame_size": 1024}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"ASERVER": ["port"]}, "The setting ASERVER must be a dictionary"),
+        ({"ASERVER": {"tiemout": 1}}, "ASERVER: there is no option 'tiemout'"),
+        ({"ASERVER": {"keep_alive": "a"}}, "ASERVER: --keep-alive: 'a' is not a number"),
+        ({"ASERVER": {"bind": "[::]"}}, "ASERVER: 'bind' has no place here: the command"),
+        (
+            {"DAPHNE_WEBSOCKET_MAX_FRAME_SIZE": -1},
+            "DAPHNE_WEBSOCKET_MAX_FRAME_SIZE: --websocket-max-frame-size: -1 is not 0 or more",
+        ),
+    ],
+)
+def test_options_that_cannot_be(give: Give, settings: dict[str, object], message: str) -> None:
+    give(**settings)
+    with pytest.raises(ImproperlyConfigured) as raised:
+        conf.server_options()
+    assert str(raised.value).startswith(message)
+
+
+def test_what_has_its_place_elsewhere_are_options() -> None:
+    assert conf.ELSEWHERE.keys() <= DECLARATIONS.keys()
+    # Nobody has to give them.
+    assert Config.of(**{name: DECLARATIONS[name].default for name in conf.ELSEWHERE}) == Config()
