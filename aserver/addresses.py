@@ -60,6 +60,11 @@ class Place(NamedTuple):
             return Kind.REDIRECT
         return Kind.TLS if self.pairs else Kind.PLAIN
 
+    @property
+    def description(self) -> str:
+        """An endpoint string for it: the one that asks for it, if there is one."""
+        return self.endpoint or endpoint_string(self.target, has_tls=self.kind is Kind.TLS)
+
     def within(self, directory: str) -> "Place":
         """The same, with relative paths that begin in this directory; empty: the current one."""
         target = self.target
@@ -110,22 +115,6 @@ def places(bind: Bind, tls: Tls, passed: Sequence[PassedFd] = ()) -> list[Place]
     if bind.redirect_port is not None and not bind.redirect_bind:
         raise ConfigError("--redirect-port: nothing is redirected (--redirect-bind)")
     return found + beside
-
-
-def describe(bind: Bind, tls: Tls, passed: Sequence[PassedFd] = ()) -> list[str]:
-    """Where to listen, in endpoint strings, sorted, as Daphne says it when it starts.
-
-    Those of --endpoint are as they were given.
-
-    Raises:
-        ConfigError: As `places`.
-    """
-    found = places(bind, tls, passed)
-    return sorted({each.endpoint or _described(each) for each in found})
-
-
-def _described(place: Place) -> str:
-    return endpoint_string(place.target, has_tls=place.kind is Kind.TLS)
 
 
 def _place(target: Target, pairs: tuple[KeyPair, ...]) -> Place:

@@ -341,10 +341,11 @@ class Connection(PhasedConnection):
     def drain(self, *, patient: bool = False) -> None:
         """Finish what is in progress, then close; at once when idle.
 
-        With `patient`, who has just connected may still send its first request.
+        With `patient`, one more request may come: the first of who has just connected, or what a
+        proxy sends on a connection that it takes for open. It would not send a POST again.
         """
         self._engine.drain()
-        idle = self.phase is IDLE or (self.phase in UNHEARD and not patient)
+        idle = not patient and (self.phase is IDLE or self.phase in UNHEARD)
         if idle and not self._engine.mid_head and not has_unread_bytes(self._transport):
             self.close()
 

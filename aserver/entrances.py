@@ -19,7 +19,7 @@ from .tls_options import KeyPair
 
 NewProtocol = Callable[[], asyncio.Protocol]
 
-_SPEAKS_TLS = "speaks TLS; unix sockets and -e tcp: never do"
+_SPEAKS_TLS = "speaks TLS; unix sockets never do, -e only with ssl:"
 
 
 class Spoken(Protocol):

@@ -27,8 +27,6 @@ _IS_SECURE = {"http": False, "ws": False, "https": True, "wss": True}
 _SCHEMES = {"http": ("http", "https"), "websocket": ("ws", "wss")}
 # With two slashes in front, a link would lead to another host.
 _is_prefix = re.compile(r"/(?:[^/?#\x00-\x1f][^?#\x00-\x1f]*)?").fullmatch
-# What nginx says of a client at a unix socket.
-_UNIX = "unix:"
 
 
 class Forwarding:
@@ -99,10 +97,7 @@ class Forwarding:
         for text in reversed(peers):
             hops += 1
             peer, is_trusted = self._proxies.judge(text)
-            if peer is not None:
-                client = peer
-            elif text == _UNIX:
-                is_trusted = self._proxies.trust(None)
+            client = peer or client
             if not is_trusted:
                 break
         return client, hops or 1

@@ -129,8 +129,12 @@ class Lifespan:
         """The call has ended, at whatever time."""
         if (error := _error(task)) is not None:
             assert self._stopped is not None
+            assert self._started is not None
             told = self._stopped.done() and self._stopped.result() is not None
-            log = app_log.debug if told else app_log.error
+            # It had no time to be found out: a stop was asked for during its first step.
+            unsupported = self._stage is Stage.CALLED and not self._started.done()
+            quiet = told or (unsupported and not task.cancelling())
+            log = app_log.debug if quiet else app_log.error
             log("The application raised in its lifespan", exc_info=error)
 
     async def _end_task(self, patience: float) -> None:

@@ -48,6 +48,7 @@ class Listener:
         kind: What is spoken there.
         pairs: The certificates, where that is TLS.
         is_proxied: Whether each connection begins with a PROXY header.
+        endpoint: What asks for it, as an endpoint string.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Listener:
         self.kind = Kind.PLAIN
         self.pairs: tuple[KeyPair, ...] = ()
         self.is_proxied = False
+        self.endpoint = ""
         if sock.family != socket.AF_UNIX:
             for level, option, value in _KEEP_ALIVE:
                 sock.setsockopt(level, option, value)
@@ -74,6 +76,7 @@ class Listener:
             self.kind = place.kind
             self.pairs = place.pairs
         self.is_proxied = place.is_proxied
+        self.endpoint = place.description
 
     def __repr__(self) -> str:
         return f"<Listener {self}>"

@@ -5,6 +5,8 @@ import ipaddress
 from .declarations import ConfigError
 from .types import Address
 
+# What nginx says of a client at a unix socket.
+_UNIX_PEER = "unix:"
 # Answers that are remembered; proxies are few, but whom they speak for may be anybody.
 _MOST_KNOWN = 1024
 
@@ -14,7 +16,7 @@ class Networks:
 
     Args:
         label: The option, for messages.
-        texts: Addresses, networks (`10.0.0.0/8`), `unix` for unix sockets, `*` for everybody.
+        texts: Addresses, networks (`10.0.0.0/8`), `unix` for unix sockets, `*` for any peer.
 
     Raises:
         ConfigError: One of them is none of these.
@@ -44,13 +46,17 @@ class Networks:
         return known
 
     def judge(self, text: str) -> tuple[Address | None, bool]:
-        """What `parse_peer` makes of a text, and whether that is trusted."""
+        """What `parse_peer` makes of a text, and whether it is one of those that are named.
+
+        `*` names nobody: that any peer is a proxy does not make one of whoever calls it.
+        """
         judged = self._judged.get(text)
         if judged is None:
             if len(self._judged) >= _MOST_KNOWN:
                 self._judged.clear()
             peer = parse_peer(text)
-            judged = self._judged[text] = peer, peer is not None and self.trust(peer)
+            is_named = self._has(peer[0]) if peer is not None else self._unix and text == _UNIX_PEER
+            judged = self._judged[text] = peer, is_named
         return judged
 
     def _has(self, host: str) -> bool:

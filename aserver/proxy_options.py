@@ -10,7 +10,7 @@ from .declarations import ConfigError, option
 FIELDS = ("for", "proto", "port", "host", "prefix", "root-path")
 # Who is asked for nothing is on this machine. An address that is not would be a guess.
 _NEARBY = ("127.0.0.0/8", "::1", "unix")
-_WHO = "addresses, networks such as 10.0.0.0/8, unix for those of unix sockets, * for everybody"
+_WHO = "addresses, networks such as 10.0.0.0/8, unix for those of unix sockets, * for any peer"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import resource
 import signal
 import sys
 import threading
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -67,22 +67,48 @@ def run(
     Raises:
         ServerError, ConfigError: As `Server.start`.
     """
-    config = config or Config()
-    loop = new_loop(config.process.loop)
     server = _ManagedServer(app, config, environ=environ, **server_options)
     server.manager = manager = ServiceManager.from_environ(environ)
+    try:
+        run_server(server, manager, manager.watch)
+    finally:
+        manager.close()
+
+
+def run_server(
+    server: Server,
+    manager: ServiceManager | None = None,
+    prepare: Callable[[asyncio.AbstractEventLoop], object] | None = None,
+) -> None:
+    """Serve in an event loop of its own; in the main thread, until a signal.
+
+    Args:
+        server: What to run.
+        manager: Told of reloading.
+        prepare: Called with the event loop before it runs.
+
+    Raises:
+        ServerError, ConfigError: As `Server.start`.
+    """
+    loop = prepared_loop(server.config)
     with stop_signals(server, manager):
         try:
-            loop.set_debug(config.log.verbosity >= 3)
-            if config.process.threads is not None:
-                loop.set_default_executor(ThreadPoolExecutor(config.process.threads, "aserver"))
             asyncio.set_event_loop(loop)
-            manager.watch(loop)
+            if prepare is not None:
+                prepare(loop)
             loop.run_until_complete(server.serve())
         finally:
             asyncio.set_event_loop(None)
             close_loop(loop)
-            manager.close()
+
+
+def prepared_loop(config: Config) -> asyncio.AbstractEventLoop:
+    """A new event loop, as the options want it."""
+    loop = new_loop(config.process.loop)
+    loop.set_debug(config.log.verbosity >= 3)
+    if config.process.threads is not None:
+        loop.set_default_executor(ThreadPoolExecutor(config.process.threads, "aserver"))
+    return loop
 
 
 def raise_file_limit() -> None:

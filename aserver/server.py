@@ -29,8 +29,10 @@ from .seams import Parser, RequestLog
 from .sockets import open_listeners
 from .types import ASGIApplication
 
-# Once there is no listener: for the first request of those who have just connected.
-_FIRST_REQUEST_SECONDS = 0.5
+# Once there is no listener: for requests that are on their way.
+_PATIENCE_SECONDS = 0.5
+# For connections that have been closed to be gone.
+_MOMENT_SECONDS = 0.05
 # After the grace time: for cancelled applications to clean up.
 _CANCEL_SECONDS = 2.0
 # For the application's own lifespan.shutdown, however short the grace time is.
@@ -209,10 +211,7 @@ class Server:
             if not starting.done():
                 return
             starting.result()
-            for listener in self.listeners:
-                if listener.port is not None:
-                    server_log.info("Listening on TCP address %s", listener.address)
-                server_log.log(self._level_of_addresses, "%s %s", listener.purpose, listener)
+            self.announce()
             await stopping
         finally:
             stopping.cancel()
@@ -220,6 +219,18 @@ class Server:
             await asyncio.wait({starting})
             if not starting.cancelled() and not starting.exception():
                 await self.stop()
+
+    def announce(self) -> None:
+        """Say in the log where it listens; called by `serve`, and a subclass may say it otherwise.
+
+        First in Daphne's lines, for which scripts wait.
+        """
+        endpoints = sorted({listener.endpoint for listener in self.listeners})
+        server_log.info("Starting server at %s", ", ".join(endpoints))
+        for listener in self.listeners:
+            if listener.port is not None:
+                server_log.info("Listening on TCP address %s", listener.address)
+            server_log.log(self._level_of_addresses, "%s %s", listener.purpose, listener)
 
     @property
     def _level_of_addresses(self) -> int:
@@ -323,11 +334,13 @@ class Server:
 
     async def _drain(self, context: Context, grace: float) -> bool:
         """Let what is in progress end; returns whether it did, in the grace time."""
-        patience = min(grace, _FIRST_REQUEST_SECONDS)
+        patience = min(grace, _PATIENCE_SECONDS)
         drain_all(context.connections, patient=patience > 0)
         if await self._settle(context, patience):
             return True
         drain_all(context.connections)
+        if await self._settle(context, _MOMENT_SECONDS):
+            return True
         server_log.info(
             "Stopping; requests in progress: %d, connections: %d, waiting %g seconds for them at "
             "most (a second signal ends the wait)",

@@ -18,7 +18,6 @@ import pickle
 import signal
 import traceback
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from multiprocessing.queues import Queue
 from multiprocessing.reduction import ForkingPickler
@@ -28,7 +27,7 @@ from typing import Any
 from .config import DECLARATIONS, Config
 from .declarations import ConfigError
 from .logs import one_line
-from .running import close_loop, new_loop, stop_signals
+from .running import run_server
 from .server import Server
 from .types import ASGIApplication
 
@@ -174,27 +173,19 @@ class _Server(Server):
 
 
 def _run(server: _Server) -> None:
-    """Serve in a new event loop, until a signal, or the end of the parent."""
-    process = server.config.process
-    loop = new_loop(process.loop)
-    if process.threads is not None:
-        loop.set_default_executor(ThreadPoolExecutor(process.threads, "aserver"))
+    """Serve until a signal, or the end of the parent."""
     parent = multiprocessing.parent_process()
     assert parent is not None
+    sentinel = parent.sentinel
 
-    def on_parent_ended() -> None:
-        loop.remove_reader(parent.sentinel)
-        server.request_stop()
+    def watch_parent(loop: asyncio.AbstractEventLoop) -> None:
+        def on_ended() -> None:
+            loop.remove_reader(sentinel)
+            server.request_stop()
 
-    with stop_signals(server):
-        try:
-            asyncio.set_event_loop(loop)
-            loop.add_reader(parent.sentinel, on_parent_ended)
-            loop.run_until_complete(server.serve())
-            loop.remove_reader(parent.sentinel)
-        finally:
-            asyncio.set_event_loop(None)
-            close_loop(loop)
+        loop.add_reader(sentinel, on_ended)
+
+    run_server(server, prepare=watch_parent)
 
 
 def _configuration(host: str, port: int, kwargs: Mapping[str, Any]) -> Config:

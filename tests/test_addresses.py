@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -15,7 +16,6 @@ from aserver.addresses import (
     Target,
     TcpAddress,
     UnixAddress,
-    describe,
     names_certificate,
     passed_fds,
     places,
@@ -318,10 +318,14 @@ def test_passed_descriptors(pid: str, count: str, names: str, expected: list[Pas
 # As Daphne says it
 
 
+def described(bind: Bind, tls: Tls, passed: Sequence[PassedFd] = ()) -> list[str]:
+    return sorted({place.description for place in places(bind, tls, passed)})
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        # Sorted, and -e as given.
+        # -e as given.
         (
             {"port": 8080, "unix_socket": "/s", "endpoint": ["tcp:80", "fd:5:domain=INET"]},
             ["fd:5:domain=INET", "tcp:80", "tcp:port=8080:interface=127.0.0.1", "unix:/s"],
@@ -340,10 +344,10 @@ def test_passed_descriptors(pid: str, count: str, names: str, expected: list[Pas
 )
 def test_described_in_endpoint_strings(options: dict[str, Any], expected: list[str]) -> None:
     config = Config.of(**options)
-    assert describe(config.bind, config.tls) == expected
+    assert described(config.bind, config.tls) == expected
 
 
 def test_sockets_from_systemd_in_endpoint_strings() -> None:
     bind = Bind(endpoint=("systemd:name=web",))
-    assert describe(bind, Tls(), PASSED) == ["fd:fileno=4", "systemd:name=web"]
-    assert describe(Bind(), Tls(), PASSED) == ["fd:fileno=3", "fd:fileno=4", "fd:fileno=5"]
+    assert described(bind, Tls(), PASSED) == ["fd:fileno=4", "systemd:name=web"]
+    assert described(Bind(), Tls(), PASSED) == ["fd:fileno=3", "fd:fileno=4", "fd:fileno=5"]

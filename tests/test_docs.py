@@ -18,6 +18,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from websockets.exceptions import InvalidStatus
@@ -25,11 +26,12 @@ from websockets.sync.client import connect
 from websockets.typing import Origin
 
 import aserver
-from aserver import seams
+from aserver import proxy_options, seams
 from aserver.access_format import ATOMS, FORMATS, JSON, compile_format
 from aserver.cli import EXIT_CODES
-from aserver.config import DECLARATIONS
+from aserver.config import DECLARATIONS, Config
 from aserver.engines.guard import METHODS
+from aserver.forwarding import Forwarding
 from aserver.options import build_parser, load
 from aserver.testing import serve
 from aserver.types import Receive, Scope, Send
@@ -50,7 +52,7 @@ BENCHMARKS = DOCS / "reference" / "benchmarks.md"
 # These speak of the flags of other servers; tests/test_docs_migration.py has an eye on them.
 MIGRATION = DOCS / "migration"
 OUR_FLAGS = set(build_parser()._option_string_actions)
-FLAGS_OF_OTHERS = {"--check", "--now"}  # scripts/reference, systemctl
+FLAGS_OF_OTHERS = {"--check", "--name", "--now"}  # scripts/reference, docker, systemctl
 FLAGS_OF_OTHERS |= {"--cacert", "--cert", "--http1", "--http2-prior-knowledge", "--key"}  # curl
 FLAGS_OF_OTHERS |= {"--insecure", "--noreload", "--nostatic", "--nothreading"}  # Django's runserver
 FLAGS_OF_OTHERS |= {"--settings", "--skip-checks"}
@@ -255,6 +257,37 @@ def test_fixed_numbers() -> None:
         assert found == float(value), constant
 
 
+def test_who_is_the_client_behind_proxies() -> None:
+    page = text_of("howto", "proxies.md")
+    head = ("the list, from a peer at 10.0.0.1", "`--forwarded-allow-ips`", "the client")
+    rows = table(page, *head)
+    assert len(rows) > 5
+    for (said,), (trusted,), client in ((codes(row[0]), codes(row[1]), row[2]) for row in rows):
+        config = Config.of(proxy_headers=True, forwarded_allow_ips=trusted)
+        peer = ("10.0.0.1", 1)
+        headers = [(b"x-forwarded-for", said.encode())]
+        scope: dict[str, Any] = {"type": "http", "client": peer, "headers": headers}
+        amend = Forwarding(config.proxy).of(peer)
+        assert amend is not None
+        amend(scope)
+        assert scope["client"][0] == client.partition(":")[0], said
+    assert ", ".join(Config().proxy.forwarded_allow_ips) == trusted
+
+
+def test_what_is_believed_of_proxies() -> None:
+    rows = table(text_of("howto", "proxies.md"), "header", "becomes", "believed")
+    fields = {_field_of(codes(header)[0]): believed for header, _, believed in rows}
+    assert fields.keys() == set(proxy_options.FIELDS)
+    trusted = {field for field, believed in fields.items() if believed == "yes"}
+    assert trusted == set(Config().proxy.proxy_headers_trust)
+    for field in fields.keys() - trusted:
+        assert codes(fields[field]) == [f"--proxy-headers-trust {field}"]
+
+
+def _field_of(header: str) -> str:
+    return header.lower().removeprefix("x-forwarded-").removeprefix("daphne-")
+
+
 def test_access_log_formats() -> None:
     page = text_of("reference", "access-log.md")
     names = {row[0].strip("`"): row[1].strip("`") for row in table(page, "name", "line")}
@@ -334,8 +367,9 @@ def test_scope_of_websockets() -> None:
     described = {key.strip("`"): value for key, value in rows.items()}
     assert described.pop("method") == "absent"
     assert websocket.keys() == (http.keys() - {"method"}) | described.keys()
-    # With TLS there is one more, see `tests.test_docs_tls`.
-    assert websocket["extensions"].keys() == set(codes(described.pop("extensions"))) - {"tls"}
+    # With TLS there is one more, see `tests.test_docs_tls`, and behind a PROXY header another.
+    elsewhere = {"tls", "proxy_protocol"}
+    assert websocket["extensions"].keys() == set(codes(described.pop("extensions"))) - elsewhere
     assert websocket["subprotocols"] == []
     del described["subprotocols"]
     for key, value in described.items():
@@ -393,7 +427,8 @@ def test_layers() -> None:
 def test_seams() -> None:
     rows = table(text_of("topics", "architecture.md"), "seam", "who", "seen from", "what passes")
     described = {seam.strip("`"): set(codes(passes)) for seam, *_, passes in rows}
-    assert described.pop("Parser") == set()  # a function
+    for function in ("Parser", "Trust"):
+        assert described.pop(function) == set()
     classes = {
         name: each
         for name, each in vars(seams).items()
@@ -589,7 +624,8 @@ def test_run(tmp_path: Path) -> None:
     with program(["-c", code, str(tmp_path / "simple.py")]) as process:
         assert process.stderr is not None
         assert process.stdout is not None
-        assert get(process.stderr.readline().split()[-1]) == b"Hello, world!"
+        url = next(line.split()[-1] for line in process.stderr if "Listening on http" in line)
+        assert get(url) == b"Hello, world!"
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
         assert '"GET /" 200 13' in process.stdout.read()

@@ -25,6 +25,7 @@ from tests.certificates import Authority
 from tests.processes import Process, wait_until
 from tests.services import require_program
 from tests.test_docs import DOCS, codes, nothing, section, table, text_of, write_files
+from tests.test_entrances import SPEAKS_TLS
 
 pytestmark = pytest.mark.usefixtures("own_loggers")
 
@@ -188,7 +189,7 @@ STARTS: dict[str, Start] = {
         *_pair(made),
         *("--ca-certs", made.file),
     ],
-    "--client-certs required: no address speaks TLS; unix sockets and -e tcp: never do": (
+    f"--client-certs required: no address {SPEAKS_TLS}": (
         lambda made, where: [
             *_pair(made),
             *("--client-certs", "required", "--ca-certs", made.file, "-u", str(where / "s")),
@@ -197,7 +198,7 @@ STARTS: dict[str, Start] = {
     "--redirect-bind: there is no certificate (--certfile)": lambda made, where: [
         *("--redirect-bind", "127.0.0.1:0")
     ],
-    "--redirect-bind: no other address speaks TLS; unix sockets and -e tcp: never do": (
+    f"--redirect-bind: no other address {SPEAKS_TLS}": (
         lambda made, where: [
             *_pair(made),
             *("--redirect-bind", "127.0.0.1:0", "-u", str(where / "s")),

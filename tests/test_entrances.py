@@ -23,6 +23,8 @@ from tests.certificates import Authority
 from tests.fakes import new_context, nothing
 from tests.inside import make_listening
 
+SPEAKS_TLS = "speaks TLS; unix sockets never do, -e only with ssl:"
+
 
 @contextmanager
 def opened(**options: Any) -> Iterator[tuple[Config, list[Listener]]]:
@@ -127,15 +129,15 @@ def judged(**options: Any) -> Iterator[tuple[Config, list[Sequence[Spoken]]]]:
     [
         (
             {"redirect_bind": "127.0.0.1:0"},
-            "--redirect-bind: no other address speaks TLS; unix sockets and -e tcp: never do",
+            f"--redirect-bind: no other address {SPEAKS_TLS}",
         ),
         (
             {"client_certs": "required", "ca_certs": "none.pem"},
-            "--client-certs required: no address speaks TLS; unix sockets and -e tcp: never do",
+            f"--client-certs required: no address {SPEAKS_TLS}",
         ),
         (
             {"client_certs": "optional", "ca_certs": "none.pem", "insecure_bind": "127.0.0.1:0"},
-            "--client-certs optional: no address speaks TLS; unix sockets and -e tcp: never do",
+            f"--client-certs optional: no address {SPEAKS_TLS}",
         ),
     ],
 )
@@ -156,7 +158,7 @@ def test_a_certificate_without_tls_is_said_to_be_of_no_use(
             assert certificates_for(config, spoken) == {}
             (record,) = caplog.records
             assert record.levelno == logging.WARNING
-            expected = "--certfile: no address speaks TLS; unix sockets and -e tcp: never do"
+            expected = f"--certfile: no address {SPEAKS_TLS}"
             assert record.getMessage() == expected
 
 
@@ -165,7 +167,7 @@ def test_an_endpoint_of_tcp_speaks_no_tls(caplog: pytest.LogCaptureFixture) -> N
     with judged(certfile="none.pem", endpoint=endpoint) as (config, both):
         for spoken in both:
             assert certificates_for(config, spoken) == {}
-    expected = "--certfile: no address speaks TLS; unix sockets and -e tcp: never do"
+    expected = f"--certfile: no address {SPEAKS_TLS}"
     assert caplog.messages == [expected] * 2
 
 

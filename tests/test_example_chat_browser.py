@@ -22,7 +22,10 @@ BROWSER_OPTIONS = (
     " --disable-background-networking --disable-component-update --disable-sync"
 )
 # What a browser says of a server that is not there just then.
-NO_SERVER = re.compile("WebSocket connection to .* failed: Error in connection establishment")
+NO_SERVER = re.compile(
+    "WebSocket connection to .* failed: Error in connection establishment"
+    "|Failed to load resource: net::ERR_CONNECTION_REFUSED"
+)
 Visit = Callable[..., Page]
 
 
@@ -78,8 +81,9 @@ def visit(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Visit]:
     assert [each for each in complaints if not NO_SERVER.match(each)] == []
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def url(database: Path) -> Iterator[str]:
+    """Of one server for all: each test has a room of its own."""
     with start(database) as server:
         yield server.url
         stop(server)

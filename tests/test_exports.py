@@ -35,6 +35,7 @@ SIGNATURES = {
 
 MEMBERS = {
     aserver.Server: {
+        "announce": "(self)",
         "reload_certificates": "(self)",
         "reopen_logs": "(self)",
         "request_stop": "(self)",

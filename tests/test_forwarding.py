@@ -98,11 +98,24 @@ def test_a_client_without_an_address_is_the_proxy(line: str) -> None:
     assert seen(("x-forwarded-for", line), peer=None) == {}
 
 
-def test_of_everybody_the_first_word_counts() -> None:
-    found = seen(
-        ("x-forwarded-for", "192.0.2.66, 192.0.2.1"), peer=STRANGER, forwarded_allow_ips=("*",)
-    )
-    assert found == {"client": ("192.0.2.66", 0)}
+@pytest.mark.parametrize(
+    ("allowed", "client"),
+    [
+        # Any peer is a proxy: what it has put to the list is the last of it.
+        (("*",), "10.0.0.7"),
+        (("*", "10.0.0.0/8"), "192.0.2.1"),
+        # Whoever is in the list is one, too: the first has begun, or says so.
+        (("0.0.0.0/0",), "192.0.2.66"),
+    ],
+)
+def test_any_peer_and_any_address_are_not_the_same(allowed: tuple[str, ...], client: str) -> None:
+    fields = [
+        ("x-forwarded-for", "192.0.2.66, 192.0.2.1, 10.0.0.7"),
+        ("x-forwarded-proto", "https, http, http"),
+    ]
+    found = seen(*fields, peer=STRANGER, forwarded_allow_ips=allowed)
+    assert found["client"] == (client, 0)
+    assert ("scheme" in found) is (client == "192.0.2.66")
 
 
 def test_ports() -> None:

@@ -62,8 +62,7 @@ LAYERS = [
     {""},  # the package itself
     {"options", "server_process"},
     {"testing"},
-    {"cli", "django", "gunicorn_logs", "gunicorn_settings", "pytest_plugin"},
-    {"gunicorn"},
+    {"cli", "django", "gunicorn", "pytest_plugin"},
     {"__main__"},
 ]
 # What an engine must not know: IO, time, and where its words go.

@@ -379,6 +379,19 @@ async def test_a_start_that_is_given_up_cancels_the_application(
     assert log() == ([] if error is None else ["The application raised in its lifespan"])
 
 
+async def test_a_start_that_is_given_up_and_an_application_without_lifespan(log: Log) -> None:
+    async def only_http(scope: Scope, receive: Receive, send: Send) -> None:
+        raise ValueError("No application configured for scope type 'lifespan'")
+
+    span = lifespan_of(only_http)
+    task = asyncio.ensure_future(span.startup())
+    await asyncio.sleep(0)  # the call is about to begin
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert log() == []
+
+
 # Shutdown that fails
 
 

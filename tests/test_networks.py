@@ -56,8 +56,24 @@ def test_what_is_remembered_is_bounded_and_right() -> None:
     assert len(networks._judged) <= 1024
 
 
-def test_what_is_no_address_is_not_trusted() -> None:
-    assert Networks("--list", ("*",)).judge("unknown") == (None, False)
+@pytest.mark.parametrize(
+    ("texts", "text", "judged"),
+    [
+        ("*", "unknown", (None, False)),
+        ("0.0.0.0/0", "unknown", (None, False)),
+        ("10.0.0.0/8", "10.0.0.1", (("10.0.0.1", 0), True)),
+        # Any peer may be a proxy, but not whoever calls it.
+        ("*", "10.0.0.1", (("10.0.0.1", 0), False)),
+        ("* 10.0.0.0/8", "10.0.0.1", (("10.0.0.1", 0), True)),
+        # nginx, called by a unix socket.
+        ("unix", "unix:", (None, True)),
+        ("*", "unix:", (None, False)),
+    ],
+)
+def test_who_of_a_list_is_trusted(
+    texts: str, text: str, judged: tuple[Address | None, bool]
+) -> None:
+    assert Networks("--list", tuple(texts.split())).judge(text) == judged
 
 
 @pytest.mark.parametrize("text", ["localhost", "10.0.0.0/33", "1.2.3", "UNIX", "::1/200", "-"])

@@ -121,7 +121,11 @@ def test_serve_serves_until_it_is_asked_to_stop(
         with caplog.at_level(logging.INFO, "aserver"):
             serving = asyncio.ensure_future(server.serve())
             await wait_for(lambda: caplog.messages)
-        assert caplog.messages == [f"Listening on {server.url}"]
+        assert caplog.messages == [
+            "Starting server at tcp:port=0:interface=127.0.0.1",
+            f"Listening on TCP address {server.url.removeprefix('http://')}",
+            f"Listening on {server.url}",
+        ]
         assert (await ask(server.url)).endswith(b"hello")
         # From any thread.
         await asyncio.to_thread(server.request_stop)

@@ -4,13 +4,12 @@ The process does not outlive the wish to end it by more than a moment, whatever 
 at: its author waits for the new code, or has the prompt back.
 """
 
-import asyncio
 import atexit
 import threading
 from collections.abc import Callable
 
 from ..context import Context
-from ..running import close_loop, exit_now, new_loop, stop_signals
+from ..running import exit_now
 from ..server import Server
 
 # What requests in progress have left, in seconds. On Ctrl-C, Django's reloader kills this process
@@ -58,22 +57,6 @@ class DevelopmentServer(Server):
         """The port of its first listener."""
         port: int = self.sockets[0].getsockname()[1]
         return port
-
-
-def serve(server: Server) -> None:
-    """Serve until it is asked to stop; in the main thread, by SIGINT and SIGTERM, too.
-
-    Raises:
-        ServerError, ConfigError: As `Server.start`.
-    """
-    loop = new_loop(server.config.process.loop)
-    with stop_signals(server):
-        try:
-            asyncio.set_event_loop(loop)
-            loop.run_until_complete(server.serve())
-        finally:
-            asyncio.set_event_loop(None)
-            close_loop(loop)
 
 
 def exit_in_bounded_time(code: int) -> None:

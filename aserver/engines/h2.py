@@ -301,7 +301,10 @@ class H2:
         for stream in list(self.streams.values()):
             stream.drain()
         if self._waiting is REQUEST and not self.sink.has_unread():
-            self.leave()  # nothing is on its way
+            # Nothing is on its way, or may be sent again: the peer knows that it was not served.
+            self.leave()
+            self._state = CLOSED
+            self.sink.close()
         else:
             self._announce_end()
 

@@ -16,7 +16,7 @@ import re
 import signal
 import tempfile
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Self
 
@@ -171,9 +171,7 @@ class Restarted:
 
 
 @contextlib.contextmanager
-def two_servers(
-    directory: Path, changes: Mapping[str, str] | None = None
-) -> Iterator[tuple[Nginx, list[Callable[[], None]]]]:
+def two_servers(directory: Path) -> Iterator[tuple[Nginx, list[Callable[[], None]]]]:
     """The two processes of http2.conf behind its upstream, in cleartext; and their restarts."""
     with (
         Restarted(directory / "first.sock") as first,
@@ -181,7 +179,7 @@ def two_servers(
         Nginx(
             "unified.conf",
             directory / "nginx",
-            {"server 127.0.0.1:8000;": upstreams(first.url, second.url), **(changes or {})},
+            {"server 127.0.0.1:8000;": upstreams(first.url, second.url)},
         ) as nginx,
     ):
         yield nginx, [first.restart, second.restart]

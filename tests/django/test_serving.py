@@ -10,7 +10,8 @@ import httpx
 import pytest
 
 from aserver.config import Config
-from aserver.django.serving import EXIT_SECONDS, GRACE_SECONDS, DevelopmentServer, serve
+from aserver.django.serving import EXIT_SECONDS, GRACE_SECONDS, DevelopmentServer
+from aserver.running import run_server
 from aserver.types import Receive, Scope, Send
 from tests.inside import Run
 from tests.processes import DEADLINE, run_python
@@ -116,7 +117,7 @@ def test_in_a_thread_it_is_told_from_outside() -> None:
     listening = threading.Event()
     server = new_server(Streaming(), told)
     server.on_start = listening.set
-    thread = threading.Thread(target=serve, args=(server,))
+    thread = threading.Thread(target=run_server, args=(server,))
     thread.start()
     assert listening.wait(DEADLINE)
     server.request_stop()

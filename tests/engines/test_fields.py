@@ -21,6 +21,7 @@ from aserver.engines.fields import (
     trailer_line,
 )
 from aserver.types import AppError, Headers, ProtocolError
+from tests.cases import each
 
 CONTROLS = [*range(9), *range(10, 32), 127]
 
@@ -58,7 +59,7 @@ def test_check_field(name: bytes, value: bytes, line: bytes, special: int) -> No
         assert check_field(name, value) == (line, special)
 
 
-@pytest.mark.parametrize("code", CONTROLS)
+@each("code", CONTROLS)
 @pytest.mark.parametrize("name", [b"x", b"date", b"connection", b"Content-Length"])
 def test_control_characters_in_values(name: bytes, code: int) -> None:
     for value in (b"1" + bytes([code]), bytes([code]) + b"1", b"1" + bytes([code]) + b"1"):
@@ -66,7 +67,7 @@ def test_control_characters_in_values(name: bytes, code: int) -> None:
             block([(name, value)])
 
 
-@pytest.mark.parametrize("code", [code for code in range(256) if not chr(code).isalnum()])
+@each("code", [code for code in range(256) if not chr(code).isalnum()])
 def test_characters_in_names(code: int) -> None:
     name = b"x" + bytes([code]) + b"y"
     if code in b"!#$%&'*+-.^_`|~":

@@ -20,6 +20,7 @@ from aserver.engines.grammar import (
 )
 from aserver.limits import RequestLimits
 from aserver.types import Headers, ProtocolError
+from tests.cases import each
 from tests.fakes import LIMITS, PARSERS
 
 UNLIMITED = RequestLimits(inf, inf, inf, inf, inf, 1)
@@ -38,7 +39,7 @@ def fault_of(block: bytes, limits: RequestLimits = LIMITS) -> tuple[int, str] | 
     return None
 
 
-@pytest.mark.parametrize("code", range(256))
+@each("code", range(256))
 def test_token(code: int) -> None:
     assert bool(is_token(bytes([code]))) is (code in TOKEN)
     assert bool(is_token(b"a" + bytes([code]) + b"a")) is (code in TOKEN)
@@ -102,7 +103,7 @@ def test_no_request_line(line: bytes, status: int, reason: str) -> None:
     assert (caught.value.status, caught.value.reason) == (status, reason)
 
 
-@pytest.mark.parametrize("code", range(256))
+@each("code", range(256))
 def test_characters_of_a_request_line(code: int) -> None:
     """In the target, all but controls pass: their form is for the guard."""
     try:
@@ -213,7 +214,7 @@ def test_parser_that_makes_one_field_of_two() -> None:
         read_fields(b"A: b\r\nC: d\r\n\r\n", careless, LIMITS)
 
 
-@pytest.mark.parametrize("code", range(256))
+@each("code", range(256))
 def test_characters_of_fields(code: int) -> None:
     name, value = b"A%cA: b\r\n\r\n" % code, b"A: b%cb\r\n\r\n" % code
     assert (fault_of(name) is None) is (code in TOKEN + b":")

@@ -11,6 +11,7 @@ from aserver.engines.grammar import split_fields
 from aserver.engines.guard import accept, is_indifferent
 from aserver.limits import RequestLimits
 from aserver.types import Headers, ProtocolError, Request
+from tests.cases import each
 from tests.fakes import LIMITS
 
 HOST = (b"host", b"a")
@@ -247,7 +248,7 @@ def test_fragment(target: bytes) -> None:
     assert caught.value.status == 400
 
 
-@pytest.mark.parametrize("code", range(256))
+@each("code", range(256))
 def test_characters_in_targets(code: int) -> None:
     for target in (b"/%c", b"/?%ca", b"/a%c"):
         head = Head(target=target % code)
@@ -306,7 +307,7 @@ def test_no_host(host: bytes, version: str) -> None:
         assert caught.value.status == 400
 
 
-@pytest.mark.parametrize("code", range(256))
+@each("code", range(256))
 def test_characters_in_hosts(code: int) -> None:
     try:
         Head([(b"host", b"a%ca" % code)], host=False).accept()

@@ -59,6 +59,19 @@ def test_drain_says_so_in_two_steps(peer: Peer) -> None:
     peer.assert_nothing_is_left()
 
 
+def test_drain_of_an_idle_connection_closes_it(peer: Peer) -> None:
+    peer.open(1, get(1))
+    peer.made[0].answer()
+    peer.read()
+    peer.engine.drain()
+    peer.read()
+    assert peer.goaways == [(1, NO_ERROR)]
+    assert peer.calls[-1] == "close"
+    peer.feed(get(3))
+    assert len(peer.made) == 1
+    peer.assert_nothing_is_left()
+
+
 def test_drain_does_not_wait_for_a_ping_when_all_is_answered(peer: Peer) -> None:
     peer.open(1, get(1))
     peer.engine.drain()

@@ -37,6 +37,7 @@ from aserver.engines.h2_frames import (
     ping,
 )
 from aserver.types import ProtocolError
+from tests.cases import each
 from tests.engines.h2_bytes import frame
 
 FIRST = frame(SETTINGS)
@@ -73,7 +74,7 @@ def test_frames_in_one_piece() -> None:
     assert read(CONVERSATION) == FRAMES
 
 
-@pytest.mark.parametrize("cut", range(1, len(CONVERSATION)))
+@each("cut", range(1, len(CONVERSATION)))
 def test_cut_in_two(cut: int) -> None:
     assert read(CONVERSATION[:cut], CONVERSATION[cut:]) == FRAMES
 
@@ -206,7 +207,7 @@ def test_reserved_bit_of_a_stream_is_ignored() -> None:
     assert each.stream == 5
 
 
-@pytest.mark.parametrize("flags", range(256))
+@each("flags", range(256))
 def test_end_of_a_stream(flags: int) -> None:
     assert Frame(DATA, flags, 1, frame(DATA, flags, 1)).ends_stream is bool(flags & 1)
 

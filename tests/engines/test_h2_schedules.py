@@ -300,7 +300,7 @@ def test_every_request_is_answered_or_reset(
             assert stream in stage.gone
     check_end(stage)
     if stage.drained:
-        assert stage.peer.sink.calls[-1:] == ["linger"]
+        assert stage.peer.sink.calls[-1] in ("linger", "close")  # at once, if it was idle
         assert [code for _, code in stage.peer.goaways] in ([0], [0, 0])
 
 

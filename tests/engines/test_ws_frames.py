@@ -8,6 +8,7 @@ import pytest
 from aserver.engines.ws import NO_STATUS, NewFrames
 from aserver.seams import Frames
 from aserver.types import WebSocketError
+from tests.cases import each
 from tests.engines.ws_wire import (
     BINARY,
     CLOSE,
@@ -171,7 +172,7 @@ def test_nothing_comes_behind_a_close_frame(new_frames: NewFrames, late: bytes) 
 # Mistakes
 
 
-@pytest.mark.parametrize("first", range(256))
+@each("first", range(256))
 def test_each_first_byte(new_frames: NewFrames, first: int) -> None:
     """Without a message in progress, and with one; without extensions, each bit is a mistake."""
     fin, rsv, opcode = first >> 7, first >> 4 & 7, first & 15

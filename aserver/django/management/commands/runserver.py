@@ -164,8 +164,9 @@ class Command(runserver.Command):
             connection.close()
 
     def _serve(self, options: dict[str, Any]) -> None:
+        from ....running import run_server
         from ...request_log import RequestLog, set_up_logging
-        from ...serving import GRACE_SECONDS, DevelopmentServer, exit_in_bounded_time, serve
+        from ...serving import GRACE_SECONDS, DevelopmentServer, exit_in_bounded_time
 
         application = self.get_application(options)
         values = {**conf.server_options(), **_given(options), "graceful_timeout": GRACE_SECONDS}
@@ -184,7 +185,7 @@ class Command(runserver.Command):
         server.on_start = lambda: self._announce(server.port, is_secure=server.has_tls)
         server.on_stop = on_stop
         self._server, self._thread = server, threading.current_thread()
-        serve(server)
+        run_server(server)
 
     @property
     def _address(self) -> str:

@@ -8,11 +8,11 @@ from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any, Protocol
 
-from .access_format import clock
-from .access_notes import Exchange
-from .escaping import printable_lines
-from .logs import one_line
-from .seams import Head
+from ..access_format import clock
+from ..access_notes import Exchange
+from ..escaping import printable_lines
+from ..logs import one_line
+from ..seams import Head
 
 
 class AccessLogger(Protocol):
@@ -37,7 +37,10 @@ class ErrorLog(logging.Handler):
         copy.msg, copy.args = _indented(record.getMessage()), ()
         if record.exc_info:
             copy.exc_text = _indented(logging.Formatter().formatException(record.exc_info))
-        self._log.handle(copy)
+        try:
+            self._log.handle(copy)
+        except OSError:  # its file could not be opened anew, behind a SIGUSR1
+            self.handleError(record)
 
 
 def _indented(text: str) -> str:

@@ -1,9 +1,9 @@
-"""gunicorn's worker class: `gunicorn -k aserver.gunicorn.Worker mysite.asgi:application`.
+"""The worker class: a `Server` in a process of gunicorn's.
 
 gunicorn has the sockets, the processes, the signals and the words for its settings; here they are
 translated, and the rest is a `Server` as anywhere else. What gunicorn has no setting for is read
 from the environment, as ever: `ASERVER_PING_INTERVAL=5`. Nothing else in the package imports
-gunicorn, which is an extra.
+gunicorn.
 """
 
 import asyncio
@@ -15,7 +15,6 @@ import sys
 import threading
 import traceback
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 from typing import Any, ClassVar
 
@@ -24,16 +23,16 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.config import Config as Settings
 from gunicorn.workers import base
 
-from .app import AppImportError, adapted
-from .config import Config
-from .declarations import ConfigError
-from .gunicorn_logs import AccessLogOfGunicorn, ErrorLog
-from .gunicorn_settings import WITHOUT_EQUAL, from_environ, from_settings, has_plain_logger, is_set
-from .logs import enable_loggers, set_up_logging
-from .running import close_loop, exit_now, new_loop, raise_file_limit
-from .seams import RequestLog
-from .server import Server
-from .types import ASGIApplication, Receive, Scope, Send, ServerError
+from ..app import AppImportError, adapted
+from ..config import Config
+from ..declarations import ConfigError
+from ..logs import enable_loggers, server_log, set_up_logging
+from ..running import close_loop, exit_now, prepared_loop, raise_file_limit
+from ..seams import RequestLog
+from ..server import Server
+from ..types import ASGIApplication, Receive, Scope, Send, ServerError
+from .logs import AccessLogOfGunicorn, ErrorLog
+from .settings import WITHOUT_EQUAL, from_environ, from_settings, has_plain_logger, is_set
 
 # When the code has changed: for requests in progress. A stream would go on.
 _RELOAD_SECONDS = 0.5
@@ -107,7 +106,7 @@ class Worker(base.Worker):
     def run(self) -> None:
         """Serve, until a signal, enough requests or the arbiter's end."""
         raise_file_limit()
-        loop = new_loop(self._config.process.loop)
+        loop = prepared_loop(self._config)
         server = _Server(self.wsgi, self._config, access_log=self._new_access_log())  # type: ignore[arg-type]
         server.sockets_of_gunicorn = self.sockets
         server.has_own_sockets = self.cfg.reuse_port
@@ -116,8 +115,6 @@ class Worker(base.Worker):
         for _ in range(self._stop_requests):  # while the application was being imported
             server.request_stop()
         asyncio.set_event_loop(loop)
-        if threads := self._config.process.threads:
-            loop.set_default_executor(ThreadPoolExecutor(threads, "aserver"))
         try:
             self._beat()
             loop.add_reader(self.PIPE[0], self._on_change)
@@ -264,6 +261,15 @@ class _Server(Server):
             listener.shared = not self.has_own_sockets
         for sock in self.sockets_of_gunicorn:
             sock.close()
+
+    def announce(self) -> None:
+        """One line. Of sockets that all workers share, the arbiter has told already."""
+        server_log.log(
+            logging.INFO if self.has_own_sockets else logging.DEBUG,
+            "%s %s",
+            self.listeners[0].purpose,
+            ", ".join(map(str, self.listeners)),
+        )
 
 
 class _Refusals:

@@ -2,6 +2,7 @@
 
 import logging
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from gunicorn.config import Config as Settings
 from aserver.config import DECLARATIONS, Config
 from aserver.declarations import ConfigError
 from aserver.gunicorn import Worker
-from aserver.gunicorn_settings import (
+from aserver.gunicorn.settings import (
     _OPTIONS,
     WITHOUT_EQUAL,
     from_environ,
@@ -95,6 +96,14 @@ def test_the_documentation_has_the_same_table() -> None:
 )
 def test_settings(settings: dict[str, Any], options: dict[str, Any]) -> None:
     assert given(**settings) == options
+
+
+def test_an_access_log_that_only_the_arbiter_may_open(tmp_path: Path) -> None:
+    """gunicorn's own logger has it open, and writes it."""
+    log = tmp_path / "access.log"
+    assert given(accesslog=str(log)) == {}
+    log.touch()
+    assert given(accesslog=str(log)) == {"access_log": str(log), "access_log_format": COMBINED}
 
 
 def test_settings_that_another_gunicorn_has() -> None:

@@ -1,106 +1,19 @@
 """The worker class in real processes of gunicorn's."""
 
 import contextlib
-import json
-import os
 import signal
 import socket
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
 
 import httpx
 import pytest
 
 from tests.certificates import Authority
-from tests.processes import DEADLINE, ROOT, get, read_all, read_until, wait_until
+from tests.gunicorn.processes import WORKER, Gunicorn, asking, facts_in, is_refused
+from tests.processes import ROOT, get, read_all, read_until, wait_until
 from tests.ws_clients import Peer
-
-WORKER = "aserver.gunicorn.Worker"
-# Without these, gunicorn's control socket would be in the home directory, one for all.
-ALWAYS = ("-c", "python:tests.gunicorn_site", "--no-control-socket")
-
-
-class Gunicorn:
-    """gunicorn on a free port of 127.0.0.1, from its first line to its exit code."""
-
-    def __init__(self, folder: Path, app: str, *options: str, **environ: str) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as sock:
-            self.port: int = sock.getsockname()[1]
-        self._log = folder / "gunicorn.log"
-        command = [sys.executable, "-m", "gunicorn", *ALWAYS, "-b", f"127.0.0.1:{self.port}"]
-        with self._log.open("wb") as file:
-            self._process = subprocess.Popen(
-                [*command, *options, app],
-                cwd=ROOT,
-                env={**os.environ, **environ},
-                stdout=file,
-                stderr=file,
-            )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGQUIT)
-        self._process.wait(DEADLINE)
-
-    @property
-    def log(self) -> str:
-        """What it and its workers have written."""
-        return self._log.read_text()
-
-    def wait_for(self, text: str, count: int = 1) -> None:
-        """Wait until it has written this, so many times."""
-        with contextlib.suppress(AssertionError):
-            wait_until(lambda: self.log.count(text) >= count or self._process.poll() is not None)
-        assert self.log.count(text) >= count, self.log
-
-    def signal(self, number: signal.Signals) -> None:
-        """Send the arbiter a signal."""
-        self._process.send_signal(number)
-
-    def exit_code(self) -> int:
-        """Wait for its end."""
-        return self._process.wait(DEADLINE)
-
-    def connect(self) -> socket.socket:
-        """A new connection."""
-        return socket.create_connection(("127.0.0.1", self.port), DEADLINE)
-
-    def facts(self, *headers: str) -> dict[str, Any]:
-        """What the application says of a request on a connection of its own."""
-        with self.connect() as sock:
-            sock.sendall(get("/facts", "Connection: close", *headers))
-            return facts_in(read_all(sock))
-
-
-def is_refused(gunicorn: Gunicorn) -> bool:
-    """Whether nobody listens any more."""
-    try:
-        gunicorn.connect().close()
-    except ConnectionRefusedError:
-        return True
-    except ConnectionResetError:  # it came while the last listening socket was being closed
-        return False
-    return False
-
-
-def facts_in(answer: bytes) -> dict[str, Any]:
-    facts = json.loads(answer.partition(b"\r\n\r\n")[2])
-    assert isinstance(facts, dict)
-    return facts
 
 
 @pytest.fixture(scope="module")
@@ -112,17 +25,14 @@ def gunicorn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gunicorn]:
         *("-b", f"unix:{folder}/socket", "--access-logfile", f"{folder}/access.log"),
         *("--root-path", "/root", "--header-map", "refuse", "--worker-tmp-dir", str(folder)),
     )
-    with Gunicorn(folder, "tests.gunicorn_site:app", *options, ASERVER_SERVER_NAME="ours") as it:
-        it.folder = folder  # type: ignore[attr-defined]
-        it.wait_for("Listening on unix:", 2)
+    with Gunicorn(folder, "tests.gunicorn.site:app", *options, ASERVER_SERVER_NAME="ours") as it:
+        it.wait_for("note: post_worker_init", 2)
         yield it
 
 
 @pytest.fixture
 def folder(gunicorn: Gunicorn) -> Path:
-    found = gunicorn.folder  # type: ignore[attr-defined]
-    assert isinstance(found, Path)
-    return found
+    return gunicorn.folder
 
 
 def test_options(gunicorn: Gunicorn) -> None:
@@ -184,59 +94,39 @@ def test_a_worker_that_blocks_is_ended(gunicorn: Gunicorn) -> None:
 
 def test_reload_loses_no_request(gunicorn: Gunicorn) -> None:
     """SIGHUP, with clients that ask again and again, on new connections and on old ones."""
-    before = {gunicorn.facts()["pid"] for _ in range(20)}
+    before = gunicorn.workers
     started = gunicorn.log.count("note: post_worker_init")
-    stopping = threading.Event()
-    failures: list[BaseException] = []
-    pids: set[int] = set()
+    # httpx opens another connection where the server has closed one; it tries nothing twice.
+    with httpx.Client(base_url=f"http://127.0.0.1:{gunicorn.port}") as client:
 
-    def ask() -> None:
-        while not stopping.is_set():
-            try:
-                pids.add(gunicorn.facts()["pid"])
-            except (OSError, ValueError) as error:
-                failures.append(error)
+        def keep_asking() -> None:
+            client.get("/hello").raise_for_status()
 
-    def keep_asking() -> None:
-        # httpx opens another connection where the server has closed one; it tries nothing twice.
-        with httpx.Client() as client:
-            while not stopping.is_set():
-                try:
-                    client.get(f"http://127.0.0.1:{gunicorn.port}/hello").raise_for_status()
-                except httpx.HTTPError as error:
-                    failures.append(error)
-
-    threads = [threading.Thread(target=each) for each in (ask, keep_asking)]
-    for thread in threads:
-        thread.start()
-    try:
-        gunicorn.signal(signal.SIGHUP)
-        gunicorn.wait_for("note: post_worker_init", started + 2)
-        for pid in before:
-            gunicorn.wait_for(f"note: worker_exit {pid}")
-    finally:
-        stopping.set()
-        for thread in threads:
-            thread.join(DEADLINE)
+        with asking(gunicorn.facts, keep_asking) as failures:
+            gunicorn.signal(signal.SIGHUP)
+            gunicorn.wait_for("note: post_worker_init", started + 2)
+            for pid in before:
+                gunicorn.wait_for(f"note: worker_exit {pid}")
     assert failures == []
-    assert not before & {gunicorn.facts()["pid"] for _ in range(20)}
+    assert gunicorn.facts()["pid"] not in map(int, before)
 
 
 def test_orderly_stop(gunicorn: Gunicorn, folder: Path) -> None:
     """Requests get their answers, WebSockets 1012, the lifespan its end; newcomers are refused."""
-    with gunicorn.connect() as slow, gunicorn.connect() as sock:
+    with Peer(gunicorn.connect(), "/") as websocket, gunicorn.connect() as slow:
         waiting = gunicorn.log.count("note: waiting")
         slow.sendall(get("/wait?1"))
         gunicorn.wait_for("note: waiting", waiting + 1)
-        with Peer(sock, "/") as websocket:
-            gunicorn.signal(signal.SIGTERM)
-            assert websocket.read_close()[0] == 1012
+        gunicorn.signal(signal.SIGTERM)
+        assert websocket.read_close()[0] == 1012
+        websocket.sock.close()
         wait_until(lambda: is_refused(gunicorn))
         assert read_until(slow, b"waited").startswith(b"HTTP/1.1 200 ")
     assert gunicorn.exit_code() == 0
     assert gunicorn.log.count("note: lifespan shutdown ends") >= 2
     assert not (folder / "socket").exists()
     assert "SIGKILL" not in gunicorn.log
+    assert "Listening on" not in gunicorn.log  # the arbiter has said it, once
 
 
 def test_tls_own_sockets_and_an_end_after_some_requests(
@@ -244,10 +134,10 @@ def test_tls_own_sockets_and_an_end_after_some_requests(
 ) -> None:
     issued = authority.issue("localhost")
     options = (
-        *("-k", "tests.gunicorn_site.Named", "--reuse-port", "--max-requests", "3"),
+        *("-k", "tests.gunicorn.site.Named", "--reuse-port", "--max-requests", "3"),
         *("--certfile", issued.certificate, "--keyfile", issued.key),
     )
-    with Gunicorn(tmp_path, "tests.gunicorn_site:app", *options, ASERVER_LOOP="asyncio") as it:
+    with Gunicorn(tmp_path, "tests.gunicorn.site:app", *options, ASERVER_LOOP="asyncio") as it:
         it.wait_for("Listening on https:")
         context = authority.client()
         pids = []
@@ -280,12 +170,12 @@ def test_reloader_and_the_end_of_the_arbiter(tmp_path: Path) -> None:
     site.write_text("def (:")
     options = ("-k", WORKER, "--reload", "--chdir", str(tmp_path))
     with Gunicorn(tmp_path, "site_of_test:application", *options, PYTHONPATH=str(ROOT)) as it:
-        it.wait_for("Listening on http:")
+        it.wait_for("note: post_worker_init")
         answer = httpx.get(f"http://127.0.0.1:{it.port}/")
         assert answer.status_code == 500
         assert "SyntaxError: invalid syntax" in answer.text
-        site.write_text("from tests.gunicorn_site import app as application")
-        it.wait_for("Listening on http:", 2)
+        site.write_text("from tests.gunicorn.site import app as application")
+        it.wait_for("note: post_worker_init", 2)
         pid = it.facts()["pid"]
         it.signal(signal.SIGKILL)
         wait_until(lambda: f"note: worker_exit {pid}" in it.log)
@@ -296,12 +186,12 @@ def test_reloader_and_the_end_of_the_arbiter(tmp_path: Path) -> None:
     ("app", "code", "messages"),
     [
         (
-            "tests.gunicorn_site:without_start",
+            "tests.gunicorn.site:without_start",
             3,
             ["[ERROR] the application failed to start: no database", "Worker failed to boot."],
         ),
         (
-            "tests.gunicorn_site:wsgi",
+            "tests.gunicorn.site:wsgi",
             4,
             ["is it a WSGI application? (--interface wsgi)", "App failed to load."],
         ),

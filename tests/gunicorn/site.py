@@ -23,7 +23,8 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
         served.note(f"websocket: {message['type']} {message.get('code')}")
     elif scope["type"] == "http" and scope["path"] == "/facts":
         facts = {name: scope[name] for name in ("client", "scheme", "http_version", "root_path")}
-        await served.answer(send, json.dumps({**facts, "pid": os.getpid()}).encode())
+        facts |= {"pid": os.getpid(), "ids": [os.getuid(), os.getgid()]}
+        await served.answer(send, json.dumps(facts).encode())
     else:
         await served.app(scope, receive, send)
 
@@ -39,7 +40,7 @@ def wsgi(environ: Any, start_response: Any) -> Any:
     return [b"wsgi"]
 
 
-# What follows is read by gunicorn: `-c python:tests.gunicorn_site`.
+# What follows is read by gunicorn: `-c python:tests.gunicorn.site`.
 
 
 def post_fork(server: Any, worker: Any) -> None:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,7 +13,7 @@ from gunicorn.config import Config as Settings
 from gunicorn.glogging import Logger
 
 from aserver import Config, Server
-from aserver.gunicorn_logs import AccessLogOfGunicorn, ErrorLog
+from aserver.gunicorn.logs import AccessLogOfGunicorn, ErrorLog
 from aserver.testing import serve
 from aserver.types import Receive, Scope, Send
 from tests.inside import respond
@@ -57,6 +58,17 @@ def test_records_cannot_forge_others(kept: Kept) -> None:
     assert first == "from me\n  [2026] forged \\x1b[31m"
     assert second.startswith("raised\nTraceback")
     assert second.endswith("\n  ValueError: two\n  lines")
+
+
+def test_a_log_that_cannot_be_opened_breaks_nothing_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """gunicorn's, behind SIGUSR1, where the worker's user may not open it."""
+    theirs, ours = logging.Logger("theirs"), logging.Logger("aserver.test")
+    theirs.addHandler(logging.FileHandler(tmp_path / "nowhere" / "error.log", delay=True))
+    ours.addHandler(ErrorLog(theirs))
+    ours.warning("from %s", "me")
+    assert "FileNotFoundError" in capsys.readouterr().err
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:

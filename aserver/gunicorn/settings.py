@@ -3,13 +3,14 @@
 gunicorn itself is not imported here: `cfg` is always its `Config`.
 """
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from .access_format import compile_format
-from .config import Config, Limits
-from .declarations import ConfigError
-from .options import load
+from ..access_format import compile_format
+from ..config import Config, Limits
+from ..declarations import ConfigError
+from ..options import load
 
 # gunicorn kills a stopping worker when its graceful timeout is over. Who is cancelled then, and the
 # lifespan, are to come to an end before that: they get a quarter of it, but no more than this.
@@ -105,10 +106,12 @@ def has_plain_logger(cfg: Any) -> bool:
 
 
 def _is_simple(cfg: Any) -> bool:
-    """Whether the access log goes to a file, or standard output, in a format that aserver knows."""
+    """Whether aserver can write the access log: a file or standard output, in a known format."""
     others = (cfg.logconfig, cfg.logconfig_dict, cfg.logconfig_json, cfg.syslog)
     if not cfg.accesslog or any(others) or not has_plain_logger(cfg):
         return False
+    if cfg.accesslog != "-" and not os.access(cfg.accesslog, os.W_OK):
+        return False  # the arbiter has opened it, as another user (--user)
     try:
         compile_format(cfg.access_log_format)
     except ConfigError:  # gunicorn writes a dash for an atom that does not exist
