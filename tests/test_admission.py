@@ -76,7 +76,8 @@ async def begun(site: Site, count: int) -> None:
 
 @contextlib.asynccontextmanager
 async def served(site: Site, **options: Any) -> Any:
-    server = Server(site, Config.of(port=0, graceful_timeout=1, lifespan="off", **options))
+    # Who keeps a connection open is waited for in every test.
+    server = Server(site, Config.of(port=0, graceful_timeout=0.1, lifespan="off", **options))
     await server.start()
     visitors: list[Visitor] = []
 

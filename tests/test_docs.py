@@ -9,6 +9,7 @@ import importlib
 import json
 import re
 import runpy
+import shlex
 import signal
 import socket
 import subprocess
@@ -28,6 +29,7 @@ from websockets.typing import Origin
 import aserver
 from aserver import proxy_options, seams
 from aserver.access_format import ATOMS, FORMATS, JSON, compile_format
+from aserver.addresses import places
 from aserver.cli import EXIT_CODES
 from aserver.config import DECLARATIONS, Config
 from aserver.engines.guard import METHODS
@@ -67,6 +69,7 @@ _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 _LONG_FLAG = re.compile(r"(?<![\w-])--[a-z][\w-]*")
 _CODE = re.compile(r"`([^`]+)`")
+_COMMAND = re.compile(r"^    aserver ([^:\n].*)$", re.MULTILINE)
 
 
 def name(page: Path) -> str:
@@ -184,6 +187,14 @@ def test_flags_exist(page: Path) -> None:
     if page.name == "command-line.md":
         mentioned -= coming_flags()
     assert mentioned <= OUR_FLAGS | FLAGS_OF_OTHERS
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.parent != MIGRATION], ids=name)
+def test_commands_are_understood(page: Path) -> None:
+    for command in _COMMAND.findall(page.read_text(encoding="utf-8")):
+        if not command.startswith(("-c ", "[options]", "error:")):
+            config = load(shlex.split(command.partition(" | ")[0], comments=True), {}).config
+            assert places(config.bind, config.tls), command
 
 
 def test_flags_that_are_not_there_yet() -> None:
@@ -319,7 +330,7 @@ def test_configurations_of_logging(file: str, tmp_path: Path) -> None:
     assert "aserver.server INFO Hello" in (tmp_path / "mysite.log").read_text()
 
 
-def scopes(*requests: str) -> list[Scope]:
+def scopes(*requests: str, **options: Any) -> list[Scope]:
     """The scopes that an application with a lifespan gets of these requests."""
     seen = []
 
@@ -331,7 +342,7 @@ def scopes(*requests: str) -> list[Scope]:
             seen.append(scope)
             await nothing(scope, receive, send)
 
-    with serve(application) as server:
+    with serve(application, **options) as server:
         for request in requests:
             exchange(server.port, request)
     return seen
@@ -358,6 +369,17 @@ def test_scope() -> None:
         assert scope["extensions"].keys() == {
             name for name, support in described.items() if support in working
         }
+
+
+def test_scope_behind_a_proxy_header() -> None:
+    get = AROUND["request line"].format("GET / HTTP/1.1")
+    header = "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n"
+    (scope,) = scopes(header + get, bind=(), proxy_protocol_bind="127.0.0.1:0")
+    page = section(text_of("reference", "asgi.md"), "Extensions")
+    rows = table(page.partition("### `proxy_protocol`")[2], "key", "")
+    extension = scope["extensions"]["proxy_protocol"]
+    assert {key.strip("`") for key, _ in rows} == extension.keys()
+    assert (scope["client"], extension["tlvs"]) == (("192.0.2.1", 1), ())
 
 
 def test_scope_of_websockets() -> None:

@@ -231,10 +231,13 @@ def test_connection_is_kept_behind_a_file(server: serve, content: bytes) -> None
             assert content in data
 
 
-def test_write_timeout(site: Site, loop_name: str, calls: list[int]) -> None:
+def test_write_timeout(
+    site: Site, loop_name: str, calls: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A reader that stands still is closed, as it would be with a body."""
+    monkeypatch.setattr("aserver.server.TICK", 0.1)
     with (
-        serve(site, loop=loop_name, lifespan="off", write_timeout=1) as server,
+        serve(site, loop=loop_name, lifespan="off", write_timeout=0.2) as server,
         connect(server, "/path", buffer=4096) as sock,
     ):
         read_until(sock, b"\r\n\r\n")

@@ -26,7 +26,7 @@ DELIBERATE = [
     'error pages are HTML, and end in "Daphne"',
     # Who is in front
     "`--proxy-headers` believes everybody",
-    "of `X-Forwarded-For` the first address counts",
+    "of `X-Forwarded-For` the leftmost address counts",
     "a scheme only counts beside `X-Forwarded-For`",
     "`Daphne-Root-Path` works always",
     # Responses

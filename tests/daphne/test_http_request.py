@@ -232,10 +232,17 @@ def test_proxies_that_are_believed(
         assert scope["client"] == client
 
 
-@pytest.mark.parametrize("proxied", [{"forwarded_allow_ips": EVERYBODY}], indirect=True)
-def test_as_daphne_believes_everybody(proxied: serve, recorder: Recorder) -> None:
+@pytest.mark.parametrize(
+    ("proxied", "client"),
+    [
+        ({"forwarded_allow_ips": EVERYBODY}, ("10.1.2.3", 80)),  # as Daphne does
+        ({"forwarded_allow_ips": "*"}, ("10.1.2.4", 80)),  # on purpose: whoever it is, it said that
+    ],
+    indirect=["proxied"],
+)
+def test_of_several_proxies(proxied: serve, recorder: Recorder, client: tuple[str, int]) -> None:
     ask(proxied, headers=[(b"X-Forwarded-For", b"10.1.2.3, 10.1.2.4"), PORT])
-    assert recorder.next().scope["client"] == ("10.1.2.3", 80)
+    assert recorder.next().scope["client"] == client
 
 
 @pytest.mark.parametrize(
