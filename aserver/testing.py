@@ -30,6 +30,8 @@ __all__ = ["DaphneProcess", "ServerProcess", "serve"]  # noqa: F822, two are in 
 
 _DEFAULTS: dict[str, Any] = {"graceful_timeout": 3.0, "access_log": ""}
 _JOIN_SECONDS = 30.0
+# Options that say where to listen.
+_ADDRESSES = {"bind", "port", "unix_socket", "fd", "endpoint", "proxy_protocol_bind"}
 
 
 def __getattr__(name: str) -> Any:
@@ -56,7 +58,7 @@ class serve:
     """
 
     def __init__(self, app: ASGIApplication | str, **options: Any) -> None:
-        if not options.keys() & {"bind", "port", "unix_socket", "fd", "endpoint"}:
+        if not options.keys() & _ADDRESSES:
             options["port"] = 0
         self._loop_name = options.get("loop", "auto")
         self.server = Server(app, Config.of(**(_DEFAULTS | options)))

@@ -49,6 +49,12 @@ async def failing(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "lifespan.startup.failed", "message": "no database"})
 
 
+def test_an_address_of_any_kind_is_the_only_one() -> None:
+    with serve(App(), proxy_protocol_bind=("127.0.0.1:0",)) as server:
+        assert len(server.server.listeners) == 1
+        assert server.server.listeners[0].is_proxied
+
+
 def test_in_a_thread(loop_name: str) -> None:
     app = App()
     with serve(app, loop=loop_name) as server:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from aserver.options import load
 from tests.deploy.programs import DEPLOY, Program, connect
@@ -29,7 +30,6 @@ NAMESPACES = (["--pid", "--fork"], ["--user", "--map-root-user", "--pid", "--for
 
 @pytest.fixture(scope="module")
 def deployment() -> dict[str, Any]:
-    yaml = pytest.importorskip("yaml", reason="needs PyYAML, which is not installed")
     documents = list(yaml.safe_load_all((FOLDER / "deployment.yaml").read_text()))
     deployment, service = documents
     assert service["spec"]["selector"] == deployment["spec"]["selector"]["matchLabels"]
