@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from .declarations import ConfigError
-from .proxy_options import Proxy
+from .proxy_options import RENAMED, Proxy
 from .types import Headers
 
 Said = dict[str, list[str]]
@@ -23,8 +23,6 @@ _X_FORWARDED = {
     "prefix": "X-Forwarded-Prefix",
     _ROOT_PATH: "Daphne-Root-Path",
 }
-# Other names for them, by option; to Daphne, the host is the client's.
-_RENAMED = {"host": "for", "port": "port", "proto": "proto", "prefix": "prefix"}
 
 _is_token = re.compile(r"[!#$%&'*+.^`|~0-9A-Za-z_-]+").fullmatch
 # RFC 7239 section 4: a token, and a token or a quoted string. Not everybody quotes colons and
@@ -49,7 +47,11 @@ def header_names(proxy: Proxy) -> Mapping[bytes, str]:
         names = {_FORWARDED: "Forwarded", _ROOT_PATH: _X_FORWARDED[_ROOT_PATH]}
     else:
         names = _X_FORWARDED | _renamed(proxy)
-    return {name.lower().encode(): field for field, name in names.items() if field in trusted}
+    found: dict[bytes, str] = {}
+    for field, name in names.items():
+        if field in trusted and found.setdefault(name.lower().encode(), field) != field:
+            raise ConfigError(f"--proxy-headers: {name} cannot be two headers")
+    return found
 
 
 def reader(proxy: Proxy) -> Callable[[Headers], Said]:
@@ -71,12 +73,17 @@ def _is_standard(proxy: Proxy) -> bool:
 
 def _renamed(proxy: Proxy) -> dict[str, str]:
     renamed = {}
-    for option, field in _RENAMED.items():
+    for option, field in RENAMED.items():
         name = getattr(proxy, f"proxy_headers_{option}")
-        if name is not None:
-            if not _is_token(name):
-                raise ConfigError(f"--proxy-headers-{option}: {name!r} is not the name of a header")
-            renamed[field] = name
+        if name is None:
+            continue
+        if not _is_token(name):
+            raise ConfigError(f"--proxy-headers-{option}: {name!r} is not the name of a header")
+        if "_" in name:
+            raise ConfigError(
+                f"--proxy-headers-{option}: headers with an underscore, as {name}, are dropped"
+            )
+        renamed[field] = name
     return renamed
 
 

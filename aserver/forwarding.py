@@ -25,8 +25,9 @@ Amend = Callable[[Scope], None]
 
 _IS_SECURE = {"http": False, "ws": False, "https": True, "wss": True}
 _SCHEMES = {"http": ("http", "https"), "websocket": ("ws", "wss")}
-# With two slashes in front, a link would lead to another host.
-_is_prefix = re.compile(r"/(?:[^/?#\x00-\x1f][^?#\x00-\x1f]*)?").fullmatch
+# What no prefix of paths has. With two slashes in front, a link would lead to another host, and a
+# browser takes a backslash for a slash; dots between slashes, it takes for another path.
+_find_odd = re.compile(r"\A(?!/)|\A//|[\\?#\x00-\x1f\x7f]|/\.\.?(?:/|\Z)").search
 
 
 class Forwarding:
@@ -78,8 +79,7 @@ class Forwarding:
         if is_secure is not None:
             scope["scheme"] = _SCHEMES[scope["type"]][is_secure]
         if "root-path" in said:
-            scope["root_path"] = unquote(said["root-path"][0])
-            scope["headers"] = _without(scope, b"daphne-root-path")
+            _take_root_path(scope, unquote(said["root-path"][0]))
         if "prefix" in said:
             _put_in_front(scope, said["prefix"][-hops:])
         host = _at(said, "host", hops)
@@ -109,13 +109,20 @@ def _at(said: Said, field: str, hops: int) -> str:
     return items[-min(hops, len(items))] if items else ""
 
 
+def _take_root_path(scope: Scope, root_path: str) -> None:
+    """It is told in the header's place; what is no path is not told at all."""
+    if not root_path or not _find_odd(root_path):
+        scope["root_path"] = root_path
+    scope["headers"] = _without(scope, b"daphne-root-path")
+
+
 def _put_in_front(scope: Scope, prefixes: Sequence[str]) -> None:
     """What the proxies have taken off the path belongs to it (ASGI: `path` has the root_path).
 
     `raw_path` stays as it was received.
     """
     decoded = [unquote(each) for each in prefixes]
-    if not all(map(_is_prefix, decoded)):
+    if any(map(_find_odd, decoded)):
         return
     prefix = "".join(each.rstrip("/") for each in decoded)
     scope["root_path"] = prefix + scope["root_path"]

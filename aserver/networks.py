@@ -9,6 +9,8 @@ from .types import Address
 _UNIX_PEER = "unix:"
 # Answers that are remembered; proxies are few, but whom they speak for may be anybody.
 _MOST_KNOWN = 1024
+_LONGEST_KNOWN = 64  # characters; addresses and ports are shorter
+_MAPPED_BITS = 96  # RFC 4291 section 2.5.5.2: in front of an address of IPv4
 
 
 class Networks:
@@ -56,7 +58,9 @@ class Networks:
                 self._judged.clear()
             peer = parse_peer(text)
             is_named = self._has(peer[0]) if peer is not None else self._unix and text == _UNIX_PEER
-            judged = self._judged[text] = peer, is_named
+            judged = peer, is_named
+            if len(text) <= _LONGEST_KNOWN:
+                self._judged[text] = judged
         return judged
 
     def _has(self, host: str) -> bool:
@@ -70,19 +74,25 @@ class Networks:
 
 def _network(label: str, text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     try:
-        return ipaddress.ip_network(text)
+        network = ipaddress.ip_network(text)
     except ValueError as error:
         hint = "" if "host bits" not in str(error) else ": it has bits behind the network's"
         raise ConfigError(
             f"{label}: {text!r} is no address or network{hint}; what is: 192.0.2.1, 10.0.0.0/8, "
             "fd00::/8, unix, *"
         ) from None
+    first = network.network_address
+    mapped = first.ipv4_mapped if isinstance(first, ipaddress.IPv6Address) else None
+    if mapped is None or network.prefixlen < _MAPPED_BITS:
+        return network
+    return ipaddress.IPv4Network((mapped, network.prefixlen - _MAPPED_BITS))
 
 
 def parse_peer(text: str) -> Address | None:
     """The host and port that a proxy names: `192.0.2.1`, `192.0.2.1:80`, `[::1]:80`, `::1`.
 
-    The port is 0 where there is none. None: this is no address, as `unknown` is none.
+    The port is 0 where there is none. None: this is no address, as `unknown` is none, nor one with
+    a zone: that names an interface of somebody else's machine (RFC 4007), in any characters.
     """
     host, port = text, ""
     if text.startswith("["):
@@ -92,6 +102,8 @@ def parse_peer(text: str) -> Address | None:
         port = rest[1:]
     elif text.count(":") == 1:
         host, _, port = text.partition(":")
+    if "%" in host:
+        return None
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

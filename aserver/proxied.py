@@ -52,7 +52,9 @@ class ProxiedConnection(Connection):
     def on_preamble(self, header: Header, data: bytes) -> None:
         """It is known for whom this connection is."""
         self._listen_to(self._transport, self._facts_from(header))
-        transport = self._transport
+        if header.is_local:  # the address is the proxy's, but the headers may be anybody's
+            self._amend = None
+        transport = self._transport  # perhaps another one
         if data and isinstance(transport, TlsTransport):
             transport.data_received(data)
         elif data:

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from .declarations import ConfigError, option
 
 FIELDS = ("for", "proto", "port", "host", "prefix", "root-path")
+# Options for other names of headers, and the fields that they are about: to Daphne, the host is
+# the client's.
+RENAMED = {"host": "for", "port": "port", "proto": "proto", "prefix": "prefix"}
 # Who is asked for nothing is on this machine. An address that is not would be a guess.
 _NEARBY = ("127.0.0.0/8", "::1", "unix")
 _WHO = "addresses, networks such as 10.0.0.0/8, unix for those of unix sockets, * for any peer"
@@ -98,27 +101,20 @@ class Proxy:
         Raises:
             ConfigError: They do not.
         """
-        if not self.proxy_headers:
-            for name in ("host", "port", "proto", "prefix"):
-                if getattr(self, f"proxy_headers_{name}") is not None:
-                    raise ConfigError(
-                        f"--proxy-headers-{name}: --proxy-headers has to be passed for this"
-                    )
-        elif self.proxy_headers_kind == "forwarded":
-            self._check_forwarded()
-        elif self.proxy_headers_prefix is not None and "prefix" not in self.proxy_headers_trust:
-            raise ConfigError(
-                "--proxy-headers-prefix: it is not believed (--proxy-headers-trust prefix)"
-            )
-
-    def _check_forwarded(self) -> None:
-        for name in ("host", "port", "proto", "prefix"):
-            if getattr(self, f"proxy_headers_{name}") is not None:
-                raise ConfigError(
-                    f"--proxy-headers-{name}: there is one header for all "
-                    "(--proxy-headers-kind forwarded)"
-                )
-        if "prefix" in self.proxy_headers_trust:
+        for option_, field in RENAMED.items():
+            if getattr(self, f"proxy_headers_{option_}") is not None:
+                self._check_renamed(f"--proxy-headers-{option_}", field)
+        if self.proxy_headers_kind == "forwarded" and "prefix" in self.proxy_headers_trust:
             raise ConfigError(
                 "--proxy-headers-trust prefix: Forwarded has none (--proxy-headers-kind forwarded)"
             )
+
+    def _check_renamed(self, label: str, field: str) -> None:
+        if not self.proxy_headers:
+            raise ConfigError(f"{label}: --proxy-headers has to be passed for this")
+        if self.proxy_headers_kind == "forwarded":
+            raise ConfigError(
+                f"{label}: there is one header for all (--proxy-headers-kind forwarded)"
+            )
+        if field not in self.proxy_headers_trust:
+            raise ConfigError(f"{label}: it is not believed (--proxy-headers-trust {field})")

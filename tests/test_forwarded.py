@@ -1,6 +1,7 @@
 """Headers of proxies as they are read: lists, several lines, other names, and `Forwarded`."""
 
 from time import process_time
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -78,6 +79,30 @@ def test_what_is_no_header_name_is_a_mistake(name: str, value: str) -> None:
     options = {f"proxy_headers_{name}": value, "proxy_headers_trust": FIELDS}
     with pytest.raises(ConfigError, match=f"^--proxy-headers-{name}: '.*' is not the name of a he"):
         header_names(Proxy(proxy_headers=True, **options))  # type: ignore[arg-type]
+
+
+def test_a_header_that_never_comes_is_a_mistake() -> None:
+    """One with an underscore could be another's: some write both in the same way."""
+    with pytest.raises(ConfigError, match=r"^--proxy-headers-host: .* underscore, as X_Real_IP,"):
+        header_names(Proxy(proxy_headers=True, proxy_headers_host="X_Real_IP"))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"proxy_headers_host": "x-forwarded-port"},
+        {"proxy_headers_host": "X-Same", "proxy_headers_port": "X-Same"},
+        {"proxy_headers_host": "X-Forwarded-Host", "proxy_headers_trust": FIELDS},
+    ],
+)
+def test_one_header_for_two_things_is_a_mistake(options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"^--proxy-headers: [\w-]+ cannot be two headers$"):
+        header_names(Proxy(proxy_headers=True, **options))
+
+
+def test_a_name_of_what_is_not_believed_may_be_used_for_another() -> None:
+    names = header_names(Proxy(proxy_headers=True, proxy_headers_host="X-Forwarded-Host"))
+    assert names[b"x-forwarded-host"] == "for"
 
 
 def forwarded(*values: str, trust: tuple[str, ...] = FIELDS) -> Said:

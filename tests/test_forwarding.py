@@ -211,9 +211,22 @@ def test_each_trusted_proxy_may_take_off_a_prefix() -> None:
     assert seen(*fields, **CHAIN)["root_path"] == "/outer/inner"
 
 
-@pytest.mark.parametrize("prefix", ["app", "//evil.example", "/%2Fevil", "/a?b", "/a#b", "/a%0Ab"])
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        *("app", "//evil.example", "/%2Fevil", "/\\evil.example", "/%5Cevil", "/a?b", "/a#b"),
+        *("/a%0Ab", "/a%7Fb", "/..", "/%2E%2e/x", "/a/../..", "/./b", "/a/."),
+    ],
+)
 def test_what_is_no_prefix_is_not_taken(prefix: str) -> None:
     assert seen(("x-forwarded-prefix", prefix), **EVERYTHING) == {}
+    found = seen(("daphne-root-path", prefix), **EVERYTHING)
+    assert found.keys() == {"headers"}
+
+
+@pytest.mark.parametrize("prefix", ["/.well-known", "/a..", "/...", "/a//b", "/a,b"])
+def test_what_is_an_unusual_one_is(prefix: str) -> None:
+    assert seen(("daphne-root-path", prefix), **EVERYTHING)["root_path"] == prefix
 
 
 def test_the_target_of_options_has_no_prefix() -> None:

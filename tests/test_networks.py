@@ -34,6 +34,11 @@ def trusts(texts: str, host: str | None) -> bool:
         ("", "127.0.0.1", False),
         ("", None, False),
         ("0.0.0.0/0", "2001:db8::1", False),
+        # Peers of IPv4 are spelled as such, whatever the socket.
+        ("::ffff:10.0.0.1", "10.0.0.1", True),
+        ("::ffff:10.0.0.0/104", "10.255.0.1", True),
+        ("::ffff:10.0.0.0/104", "11.0.0.1", False),
+        ("::/0", "10.0.0.1", False),
         ("0.0.0.0/0", "no address", False),
     ],
 )
@@ -106,6 +111,9 @@ def test_bits_behind_the_network_are_a_mistake() -> None:
         ("[192.0.2.1", None),
         ("unknown", None),
         ("_hidden", None),
+        ("fe80::1%eth0", None),
+        ('fe80::1%" 200 "x', None),
+        ("[::1%\x9b31m]:80", None),
         ("unix:", None),
         ("", None),
         ("192.0.2.1.", None),

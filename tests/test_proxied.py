@@ -104,6 +104,27 @@ async def test_a_proxy_that_speaks_for_itself() -> None:
     site.transport.abort()
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"PROXY UNKNOWN\r\n",
+        b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0",
+        b"\r\n\r\n\0\r\nQUIT\n\x21\0\0\0",
+        b"\r\n\r\n\0\r\nQUIT\n\x21\x31\0\xd8" + bytes(216),
+    ],
+    ids=["unknown", "local", "unspecified", "unix"],
+)
+async def test_headers_of_a_client_without_an_address_are_not_the_proxy_s(header: bytes) -> None:
+    """The connection seems to be from the proxy; what comes behind may be anybody's."""
+    site = Site(proxy_headers=True, forwarded_allow_ips=("192.0.2.2",))
+    forged = b"X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: https\r\n\r\n"
+    await site.take(header + GET.removesuffix(b"\r\n") + forged)
+    [scope] = site.scopes
+    assert scope["client"] == ("192.0.2.2", 50000)
+    assert scope["scheme"] == "http"
+    site.transport.abort()
+
+
 async def test_who_is_not_trusted_is_not_even_heard(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "aserver"):
         site = Site("127.0.0.1 unix")

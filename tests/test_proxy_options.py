@@ -31,6 +31,10 @@ def test_a_name_without_proxy_headers(name: str) -> None:
     [
         ({"proxy_headers_prefix": "X-A"}, "--proxy-headers-prefix: it is not believed"),
         (
+            {"proxy_headers_host": "X-A", "proxy_headers_trust": ("proto",)},
+            r"--proxy-headers-host: it is not believed \(--proxy-headers-trust for\)",
+        ),
+        (
             {"proxy_headers_kind": "forwarded", "proxy_headers_host": "X-A"},
             "--proxy-headers-host: there is one header for all",
         ),

@@ -224,13 +224,20 @@ def _check_sum(data: bytes, position: int, value: bytes) -> None:
 
 
 def crc32c(data: bytes) -> int:
-    """RFC 3720 appendix B.4: Castagnoli's polynomial, reflected. Headers are short."""
+    """RFC 3720 appendix B.4: Castagnoli's polynomial, reflected."""
     crc = 0xFFFFFFFF
     for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = (crc >> 1) ^ (0x82F63B78 if crc & 1 else 0)
+        crc = _CRC_OF[(crc ^ byte) & 0xFF] ^ (crc >> 8)
     return crc ^ 0xFFFFFFFF
+
+
+def _crc_of(byte: int) -> int:
+    for _ in range(8):
+        byte = (byte >> 1) ^ (0x82F63B78 if byte & 1 else 0)
+    return byte
+
+
+_CRC_OF = [_crc_of(byte) for byte in range(256)]
 
 
 def _malformed(what: str) -> ProtocolError:
