@@ -9,11 +9,7 @@ from typing import NamedTuple
 from .config import DEFAULT_HOST, DEFAULT_PORT, Bind, Tls
 from .declarations import ConfigError
 from .endpoints import endpoint_string, parse_endpoint
-from .targets import InheritedFd as InheritedFd
-from .targets import SystemdSocket as SystemdSocket
-from .targets import Target as Target
-from .targets import TcpAddress as TcpAddress
-from .targets import UnixAddress as UnixAddress
+from .targets import InheritedFd, SystemdSocket, Target, TcpAddress, UnixAddress
 from .tls_options import KeyPair
 
 _FIRST_PASSED_FD = 3  # sd_listen_fds(3): SD_LISTEN_FDS_START

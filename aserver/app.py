@@ -1,13 +1,13 @@
 """The application: from an import string to a callable of ASGI 3, whatever it speaks itself."""
 
 import importlib
-import inspect
 import os
 import sys
 import traceback
 from collections.abc import Callable
 from typing import Any
 
+from .interfaces import guess, unfitness
 from .logs import one_line
 from .types import ASGIApplication, ServerError
 
@@ -79,14 +79,6 @@ def load_app(
     return adapted(found, path, interface, threads=threads, factory=factory)
 
 
-# What applications are called with: how many arguments, and which.
-_CALLS = {
-    "asgi3": (3, "ASGI", "(scope, receive, send)"),
-    "asgi2": (1, "ASGI 2", "(scope)"),
-    "wsgi": (2, "WSGI", "(environ, start_response)"),
-}
-
-
 def adapted(
     app: Callable[..., Any],
     path: str,
@@ -109,72 +101,14 @@ def adapted(
         ConfigError: The bridge to it is not installed.
     """
     if interface == "auto":
-        interface = "asgi2" if _is_asgi2(app) else "asgi3"
-    if problem := _unfitness(app, path, interface, factory=factory):
+        interface = guess(app)
+    if problem := unfitness(app, path, interface, factory=factory):
         raise AppImportError(problem)
     if interface == "asgi3":
         return app
     from .bridges import WsgiBridge, bridge_asgi2  # not at the top: most starts need none of it
 
     return bridge_asgi2(app) if interface == "asgi2" else WsgiBridge(app, threads)
-
-
-def _is_asgi2(app: Callable[..., Any]) -> bool:
-    """Whether it takes the scope alone; asgiref's marks come first, as they do with Daphne.
-
-    To asgiref, whatever is no coroutine function is one of ASGI 2, unless it is marked. But there
-    are wrappers of ASGI 3 that take anything, and factories with an argument that has a default.
-    """
-    if getattr(app, "_asgi_single_callable", False):
-        return False
-    if getattr(app, "_asgi_double_callable", False):
-        return True
-    if inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(type(app).__call__):
-        return False
-    signature = _signature(app)
-    return signature is not None and [_takes(signature, count) for count in (0, 1, 3)] == [
-        False,
-        True,
-        False,
-    ]
-
-
-def _unfitness(app: Callable[..., object], path: str, interface: str, *, factory: bool) -> str:
-    """Why a callable cannot be such an application; empty if it may be one."""
-    count, name, expected = _CALLS[interface]
-    signature = _signature(app)
-    if signature is None or _takes(signature, count):
-        return ""
-    problem = f"{path!r} is no {name} application: it takes {signature}, not {expected}"
-    if interface == "wsgi" and (_takes(signature, 3) or _is_asgi2(app)):
-        problem += "; is it an ASGI application? (--interface auto)"
-    elif interface == "asgi2" and _takes(signature, 3):
-        problem += "; is it one of ASGI 3? (--interface asgi3)"
-    elif _takes(signature, 2):
-        problem += "; is it a WSGI application? (--interface wsgi)"
-        asgi = path.replace("wsgi", "asgi")
-        if asgi != path:
-            problem += f" The ASGI one may be {asgi!r}"
-    elif interface == "asgi3" and _is_asgi2(app):
-        problem += "; is it one of ASGI 2? (--interface asgi2)"
-    elif _takes(signature, 0) and not factory:
-        problem += "; is it a factory? (--factory)"
-    return problem
-
-
-def _signature(app: Callable[..., object]) -> inspect.Signature | None:
-    try:
-        return inspect.signature(app)
-    except (TypeError, ValueError):  # some callables have none
-        return None
-
-
-def _takes(signature: inspect.Signature, count: int) -> bool:
-    try:
-        signature.bind(*[None] * count)
-    except TypeError:
-        return False
-    return True
 
 
 def _import(module_name: str, path: str, directory: str, failures: _Failures) -> object:

@@ -3,11 +3,9 @@
 Each way to fail has an exit code of its own and one line on standard error; see `EXIT_CODES`.
 """
 
-import atexit
 import os
 import signal
 import sys
-import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NoReturn
@@ -21,7 +19,7 @@ from .engine_choice import choose_forwarding, choose_parser
 from .entrances import certificates_for, proxies_for
 from .logs import set_up_logging
 from .options import Settings, load, to_toml
-from .running import exit_now, raise_file_limit, run
+from .running import end_in_bounded_time, raise_file_limit, run
 from .types import ServerError
 
 EXIT_CODES = {
@@ -105,7 +103,8 @@ def entrypoint() -> NoReturn:
     # Asked once more while it leaves: there is nothing left to ask for.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    _exit_in_bounded_time(code)
+    end_in_bounded_time(_THREADS_SECONDS, code)
+    sys.exit(code)
 
 
 def _fill_standard_descriptors() -> None:
@@ -116,13 +115,3 @@ def _fill_standard_descriptors() -> None:
     while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(fd)
-
-
-def _exit_in_bounded_time(code: int) -> NoReturn:
-    """Exit even if application code is stuck in a thread: the interpreter would wait for it."""
-    watchdog = threading.Timer(_THREADS_SECONDS, exit_now, (code,))
-    watchdog.daemon = True
-    watchdog.start()
-    # The interpreter runs these when the threads have ended, last registered first.
-    atexit.register(watchdog.cancel)
-    sys.exit(code)

@@ -9,7 +9,7 @@ Nothing here does IO, sets up logging or imports an application.
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
-from .declarations import ConfigError, Declaration, option
+from .declarations import ConfigError, Declaration, Subject, option
 from .http2_options import Http2 as Http2
 from .limit_options import Limits as Limits
 from .limit_options import WebSocket as WebSocket
@@ -30,6 +30,7 @@ class Bind:
         "--bind",
         metavar="ADDRESS",
         help="Listen here: HOST, HOST:PORT, [IPV6]:PORT, unix:PATH or fd://N. May be repeated.",
+        subject=Subject.ADDRESS,
     )
     port: int | None = option(
         None,
@@ -38,6 +39,7 @@ class Bind:
         minimum=0,
         maximum=65535,
         help=f"Port for addresses given without one; default {DEFAULT_PORT}. 0 takes a free port.",
+        subject=Subject.ADDRESS,
     )
     unix_socket: str | None = option(
         None,
@@ -46,6 +48,7 @@ class Bind:
         metavar="PATH",
         once=True,
         help="Listen on a unix socket at this path.",
+        subject=Subject.ADDRESS,
     )
     unix_socket_mode: int = option(
         0o666,
@@ -54,9 +57,14 @@ class Bind:
         minimum=0,
         maximum=0o777,
         help="Permissions of unix sockets, in octal.",
+        subject=Subject.ADDRESS,
     )
     unix_socket_group: str | None = option(
-        None, "--unix-socket-group", metavar="GROUP", help="Group that owns unix sockets."
+        None,
+        "--unix-socket-group",
+        metavar="GROUP",
+        help="Group that owns unix sockets.",
+        subject=Subject.ADDRESS,
     )
     fd: int | None = option(
         None,
@@ -65,6 +73,7 @@ class Bind:
         minimum=0,
         metavar="N",
         help="Listen on a socket inherited as this file descriptor.",
+        subject=Subject.ADDRESS,
     )
     endpoint: tuple[str, ...] = option(
         (),
@@ -74,18 +83,21 @@ class Bind:
         help="Listen as an endpoint string of Twisted says: tcp:PORT, tcp6:PORT, unix:PATH, "
         "fd:fileno=N, systemd:name=NAME, and with TLS ssl:PORT:privateKey=FILE:certKey=FILE. May "
         "be repeated.",
+        subject=Subject.ADDRESS,
     )
     insecure_bind: tuple[str, ...] = option(
         (),
         "--insecure-bind",
         metavar="ADDRESS",
         help="Listen here without TLS, beside what has a certificate. May be repeated.",
+        subject=Subject.ADDRESS,
     )
     redirect_bind: tuple[str, ...] = option(
         (),
         "--redirect-bind",
         metavar="ADDRESS",
         help="Answer every request here with a redirect to https. May be repeated.",
+        subject=Subject.ADDRESS,
     )
     proxy_protocol_bind: tuple[str, ...] = option(
         (),
@@ -93,6 +105,7 @@ class Bind:
         metavar="ADDRESS",
         help="Listen here for proxies that begin each connection with a PROXY header, version 1 or "
         "2. May be repeated.",
+        subject=Subject.ADDRESS,
     )
     redirect_port: int | None = option(
         None,
@@ -101,6 +114,7 @@ class Bind:
         maximum=65535,
         help="Port that --redirect-bind sends to, where it is mapped to another one on the way; "
         "default: that of the first address with TLS.",
+        subject=Subject.ADDRESS,
     )
     backlog: int = option(
         2048,
@@ -193,12 +207,24 @@ class Log:
 class Process:
     """The application and the process that runs it."""
 
-    app: str = option("", metavar="APPLICATION", help="The ASGI application, as MODULE:OBJECT.")
+    app: str = option(
+        "",
+        metavar="APPLICATION",
+        help="The ASGI application, as MODULE:OBJECT.",
+        subject=Subject.APPLICATION,
+    )
     app_dir: str = option(
-        ".", "--app-dir", metavar="DIR", help="Directory from which the application is imported."
+        ".",
+        "--app-dir",
+        metavar="DIR",
+        help="Directory from which the application is imported.",
+        subject=Subject.APPLICATION,
     )
     factory: bool = option(
-        False, "--factory", help="OBJECT is a function that returns the application."
+        False,
+        "--factory",
+        help="OBJECT is a function that returns the application.",
+        subject=Subject.APPLICATION,
     )
     interface: str = option(
         "auto",
@@ -273,9 +299,24 @@ class Config:
         }
         return cls(**sections)
 
+    def flat(self) -> dict[str, Any]:
+        """All options by name, as `of` takes them."""
+        return {
+            name: getattr(getattr(self, each.section), name) for name, each in DECLARATIONS.items()
+        }
+
 
 DECLARATIONS: dict[str, Declaration] = {
     each.name: Declaration(name, each)
     for name, section in Config.sections.items()
     for each in fields(section)
 }
+
+
+def _about(subject: Subject) -> frozenset[str]:
+    return frozenset(name for name, each in DECLARATIONS.items() if each.option.subject is subject)
+
+
+# Those without a place where somebody else says where to listen, and what to serve.
+ADDRESS_OPTIONS = _about(Subject.ADDRESS)
+APPLICATION_OPTIONS = _about(Subject.APPLICATION)

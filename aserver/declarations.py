@@ -6,6 +6,7 @@ line, the environment or a file, or writes a table of them, goes through `Declar
 
 import re
 from dataclasses import Field, field
+from enum import Enum
 from typing import Any, NamedTuple
 
 INT_MAX = 2**31 - 1  # more is not a number to C, and so to the kernel
@@ -20,6 +21,13 @@ _TRUTH = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(
 
 class ConfigError(ValueError):
     """A value that cannot be: the message names the option."""
+
+
+class Subject(Enum):
+    """What whoever has the server in it, as gunicorn and Django do, says in a way of its own."""
+
+    ADDRESS = "where to listen"
+    APPLICATION = "what to serve"
 
 
 class Option(NamedTuple):
@@ -38,6 +46,7 @@ class Option(NamedTuple):
         once: Given twice it is a mistake: elsewhere the last one wins.
         variables: Further ones in the environment, which others have made known.
         secret: Never shown: neither in messages, nor by --print-config.
+        subject: What it is about, if a host of the server, as gunicorn, says it itself.
         minimum: The smallest number allowed.
         maximum: The largest.
     """
@@ -53,6 +62,7 @@ class Option(NamedTuple):
     ascii: bool = False
     once: bool = False
     secret: bool = False
+    subject: Subject | None = None
     variables: tuple[str, ...] = ()
     minimum: float = 0
     maximum: float = INT_MAX

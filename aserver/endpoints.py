@@ -19,6 +19,9 @@ _ANY_TLS = ("SSLv23_METHOD", "TLS_METHOD", "TLS_SERVER_METHOD")  # they negotiat
 _WITHOUT_DH = "dhParameters has no effect: keys are exchanged with ECDHE, which needs none"
 _DOMAINS = ("", "INET", "INET6", "UNIX")
 _MAX_MODE = 0o777
+# What no interface means to Twisted: somebody's firewall may have rules for no more than that.
+_EVERY_IPV4 = "0.0.0.0"
+_EVERY_IPV6 = "::"
 # What is before the first colon of an IPv6 address that is not escaped.
 _CUT_ADDRESS = re.compile(r"\[?[0-9a-fA-F]{0,4}")
 _CERTFILE = "give the certificates to --certfile, repeated, which loads renewed ones by itself"
@@ -71,8 +74,9 @@ def endpoint_string(target: Target, *, has_tls: bool = False) -> str:
             return f"systemd:index={number}" if name is None else f"systemd:name={_escaped(name)}"
         case TcpAddress(host, port):
             kind = "ssl" if has_tls else "tcp6" if target.is_ipv6 else "tcp"
-            where = "" if target.is_everywhere else f":interface={_escaped(host)}"
-            return f"{kind}:port={port}{where}"
+            # `tcp:` without an interface is IPv4 only, and `::` takes IPv4 as well.
+            interface = _EVERY_IPV6 if target.is_everywhere else host
+            return f"{kind}:port={port}:interface={_escaped(interface)}"
 
 
 def _escaped(value: str) -> str:
@@ -155,10 +159,11 @@ class _Arguments(NamedTuple):
     def backlog(self) -> int | None:
         return self.number("backlog", INT_MAX, 1) if "backlog" in self.values else None
 
-    def tcp(self, interface: str = "", *, is_ipv6: bool = False) -> TcpAddress:
-        host = self.get("interface") or interface
+    def tcp(self, interface: str = _EVERY_IPV4, *, is_ipv6: bool = False) -> TcpAddress:
+        host = self.get("interface")
         if host.startswith("[") and host.endswith("]"):
             host = host[1:-1]
+        host = host or interface
         if host.isdigit():
             raise self.wrong(f"has {host!r} for an interface, which is no host")
         return TcpAddress(host, self.number("port", 65535), self.backlog, is_ipv6)
@@ -177,7 +182,7 @@ def _tcp(arguments: _Arguments) -> Endpoint:
 
 
 def _tcp6(arguments: _Arguments) -> Endpoint:
-    return Endpoint(arguments.tcp("::", is_ipv6=True))
+    return Endpoint(arguments.tcp(_EVERY_IPV6, is_ipv6=True))
 
 
 def _unix(arguments: _Arguments) -> Endpoint:

@@ -148,6 +148,18 @@ class HttpCycle(HttpExchange):
         self.lost()
         self.channel.abort()
 
+    def dismiss(self) -> None:
+        """The server does not wait any more: answer 503 or break what has begun.
+
+        So the application hears that its client is gone.
+        """
+        is_waited_for = self._is_waited_for
+        self._give_up(503)
+        if is_waited_for:
+            self._context.throttle.warning(
+                app_log, "%s: not done when the server stopped, answered 503", self._title
+            )
+
     def cancel(self) -> None:
         """Cancel the application; what it began is answered with 503, or broken."""
         self.deadline = inf

@@ -12,6 +12,7 @@ from enum import Enum
 
 from .escaping import printable
 from .logs import server_log
+from .observer import Observed, Observer
 
 # A manager that does not read may hold the event loop up for so long, in seconds.
 _SEND_SECONDS = 1.0
@@ -26,7 +27,7 @@ class _State(Enum):
     STOPPING = 3
 
 
-class ServiceManager:
+class ServiceManager(Observer):
     """Whoever started the process, if it wants to hear how far it is.
 
     Args:
@@ -64,6 +65,16 @@ class ServiceManager:
         """Whether anybody is told."""
         return self._sock is not None
 
+    def on_start(self, server: Observed) -> None:
+        """Say where it listens, and from now on that it lives."""
+        self.ready("Listening on " + ", ".join(map(str, server.listeners)))
+        self.watch(asyncio.get_running_loop())
+
+    def on_stop(self, server: Observed) -> None:
+        """The end has begun."""
+        self._state = _State.STOPPING
+        self._tell("STOPPING=1", "STATUS=Stopping")
+
     def watch(self, loop: asyncio.AbstractEventLoop) -> None:
         """Send life signs from this event loop: if it is stuck, they stay away."""
         self._loop = loop
@@ -96,11 +107,6 @@ class ServiceManager:
     def _on_reloaded(self) -> None:
         if self._state is _State.READY:
             self._tell("READY=1", f"STATUS={self._status}")
-
-    def stopping(self) -> None:
-        """The end has begun."""
-        self._state = _State.STOPPING
-        self._tell("STOPPING=1", "STATUS=Stopping")
 
     def close(self) -> None:
         """There is nothing more to tell."""

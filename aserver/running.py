@@ -1,55 +1,24 @@
-"""Running a server as a process does: its event loop, its signals, and the end of both."""
+"""Running a server as a process does: signals, limits, and an end that does not wait for ever."""
 
-import asyncio
 import atexit
 import os
 import resource
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, MutableMapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
 from .config import Config
-from .declarations import ConfigError
+from .event_loops import close_loop, prepared_loop, run_to_end
 from .notify import ServiceManager
 from .server import Server
 from .types import ASGIApplication
 
 # As many connections as a worker of Python may ever have, and the files they may send.
 _FILES = 65_536
-# After everything: for tasks and asynchronous generators that nobody has ended.
-_CLOSE_SECONDS = 1.0
-
-
-def new_loop(name: str) -> asyncio.AbstractEventLoop:
-    """An event loop by its name in `--loop`."""
-    if name != "asyncio":
-        try:
-            import uvloop
-        except ImportError:
-            if name != "auto":
-                raise ConfigError("--loop uvloop: uvloop is not installed") from None
-        else:
-            return uvloop.new_event_loop()
-    return asyncio.new_event_loop()
-
-
-class _ManagedServer(Server):
-    """A server that tells a service manager how far it is."""
-
-    manager: ServiceManager
-
-    async def start(self) -> None:
-        await super().start()
-        self.manager.ready("Listening on " + ", ".join(map(str, self.listeners)))
-
-    async def stop(self) -> None:
-        self.manager.stopping()
-        await super().stop()
 
 
 def run(
@@ -67,48 +36,26 @@ def run(
     Raises:
         ServerError, ConfigError: As `Server.start`.
     """
-    server = _ManagedServer(app, config, environ=environ, **server_options)
-    server.manager = manager = ServiceManager.from_environ(environ)
+    manager = ServiceManager.from_environ(environ)
     try:
-        run_server(server, manager, manager.watch)
+        server = Server(app, config, environ=environ, observer=manager, **server_options)
+        run_server(server, manager)
     finally:
         manager.close()
 
 
-def run_server(
-    server: Server,
-    manager: ServiceManager | None = None,
-    prepare: Callable[[asyncio.AbstractEventLoop], object] | None = None,
-) -> None:
+def run_server(server: Server, manager: ServiceManager | None = None) -> None:
     """Serve in an event loop of its own; in the main thread, until a signal.
-
-    Args:
-        server: What to run.
-        manager: Told of reloading.
-        prepare: Called with the event loop before it runs.
 
     Raises:
         ServerError, ConfigError: As `Server.start`.
     """
     loop = prepared_loop(server.config)
-    with stop_signals(server, manager):
+    with signals_handled(server, manager):
         try:
-            asyncio.set_event_loop(loop)
-            if prepare is not None:
-                prepare(loop)
-            loop.run_until_complete(server.serve())
+            run_to_end(loop, server.serve())
         finally:
-            asyncio.set_event_loop(None)
             close_loop(loop)
-
-
-def prepared_loop(config: Config) -> asyncio.AbstractEventLoop:
-    """A new event loop, as the options want it."""
-    loop = new_loop(config.process.loop)
-    loop.set_debug(config.log.verbosity >= 3)
-    if config.process.threads is not None:
-        loop.set_default_executor(ThreadPoolExecutor(config.process.threads, "aserver"))
-    return loop
 
 
 def raise_file_limit() -> None:
@@ -124,7 +71,7 @@ def raise_file_limit() -> None:
 
 
 @contextmanager
-def stop_signals(server: Server, manager: ServiceManager | None = None) -> Iterator[None]:
+def signals_handled(server: Server, manager: ServiceManager | None = None) -> Iterator[None]:
     """Let SIGINT and SIGTERM stop the server, SIGUSR1 reopen its logs.
 
     SIGHUP loads certificates, too. Without TLS and without a service manager it is left alone: it
@@ -177,14 +124,13 @@ def exit_now(code: int) -> None:
     os._exit(code)
 
 
-def close_loop(loop: asyncio.AbstractEventLoop) -> None:
-    """Close a loop in bounded time, whatever tasks and threads are left in it."""
-    tasks = asyncio.all_tasks(loop)
-    for task in tasks:
-        task.cancel()
-    if tasks:
-        loop.run_until_complete(asyncio.wait(tasks, timeout=_CLOSE_SECONDS))
-    # Not by `wait_for`, which waits for the end of what it cancels.
-    generators = loop.create_task(loop.shutdown_asyncgens())
-    loop.run_until_complete(asyncio.wait({generators}, timeout=_CLOSE_SECONDS))
-    loop.close()  # does not wait for the default executor's threads
+def end_in_bounded_time(seconds: float, code: int) -> None:
+    """End this process soon, even if something keeps the interpreter from ending.
+
+    That waits for all threads, also for those stuck in application code.
+    """
+    watchdog = threading.Timer(seconds, exit_now, (code,))
+    watchdog.daemon = True
+    watchdog.start()
+    # The interpreter runs these when the threads have ended, last registered first.
+    atexit.register(watchdog.cancel)

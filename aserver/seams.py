@@ -396,7 +396,7 @@ class Connected(Expiring, Protocol):
     def drain(self, *, patient: bool = False) -> None:
         """Finish what is in progress, then close; at once when idle.
 
-        With `patient`, who has just connected may still send its first request.
+        With `patient`, one more request may come.
         """
 
     def abort(self, *, reset: bool = False) -> None:
@@ -405,6 +405,9 @@ class Connected(Expiring, Protocol):
 
 class Running(Expiring, Protocol):
     """A call of the application, seen from the server."""
+
+    def dismiss(self) -> None:
+        """Answer in the application's place, which hears that its client is gone."""
 
     def cancel(self) -> None:
         """End it."""

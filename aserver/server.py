@@ -5,7 +5,6 @@
 """
 
 import asyncio
-import logging
 import os
 import socket
 from collections.abc import MutableMapping, Sequence
@@ -15,7 +14,7 @@ from functools import partial
 
 from .accepting import Acceptor, catch_up
 from .access_log import AccessLog
-from .addresses import TcpAddress, names_certificate, places
+from .addresses import names_certificate
 from .app import load_app
 from .config import Config
 from .context import TICK, Context
@@ -25,6 +24,7 @@ from .lifespan import Lifespan
 from .limits import drain_all, sweep
 from .listener import Listener
 from .logs import enable_loggers, server_log
+from .observer import Observer
 from .seams import Parser, RequestLog
 from .sockets import open_listeners
 from .types import ASGIApplication
@@ -33,7 +33,8 @@ from .types import ASGIApplication
 _PATIENCE_SECONDS = 0.5
 # For connections that have been closed to be gone.
 _MOMENT_SECONDS = 0.05
-# After the grace time: for cancelled applications to clean up.
+# After the grace time: for applications to end by themselves, and cancelled, to clean up.
+_LEAVE_SECONDS = 0.1
 _CANCEL_SECONDS = 2.0
 # For the application's own lifespan.shutdown, however short the grace time is.
 _MIN_SHUTDOWN_SECONDS = 5.0
@@ -52,6 +53,7 @@ class Server:
         config: Everything else; see `Config.of`.
         environ: Where systemd's LISTEN_FDS is looked for; None: nowhere.
         access_log: Told of each request, in place of the access log that the options name.
+        observer: Told of the start and the stop.
 
     Its methods are for one event loop, the one that `start` runs in; only `request_stop`,
     `reopen_logs` and `reload_certificates` are for any thread.
@@ -64,6 +66,7 @@ class Server:
         *,
         environ: MutableMapping[str, str] | None = None,
         access_log: RequestLog | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self.config = config or Config()
         self.listeners: list[Listener] = []
@@ -74,6 +77,7 @@ class Server:
         self._app = app
         self._environ = environ
         self._access_log = access_log
+        self._observer = observer or Observer()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._context: Context | None = None
         self._lifespan: Lifespan | None = None
@@ -113,6 +117,8 @@ class Server:
             context = self._context = self._new_context(app, parser)
             await self._start_lifespan(context)
             await self._start_accepting(context)
+            self._tick()
+            self._observer.on_start(self)
         except BaseException:
             if self._context is not None:
                 self._cut_off(self._context)
@@ -120,7 +126,6 @@ class Server:
                 await self._lifespan.shutdown(_MIN_SHUTDOWN_SECONDS)
             await self._undo()
             raise
-        self._tick()
 
     def _load(self) -> ASGIApplication:
         if not isinstance(self._app, str):
@@ -211,7 +216,7 @@ class Server:
             if not starting.done():
                 return
             starting.result()
-            self.announce()
+            self._observer.announce(self)
             await stopping
         finally:
             stopping.cancel()
@@ -220,28 +225,6 @@ class Server:
             if not starting.cancelled() and not starting.exception():
                 await self.stop()
 
-    def announce(self) -> None:
-        """Say in the log where it listens; called by `serve`, and a subclass may say it otherwise.
-
-        First in Daphne's lines, for which scripts wait.
-        """
-        endpoints = sorted({listener.endpoint for listener in self.listeners})
-        server_log.info("Starting server at %s", ", ".join(endpoints))
-        for listener in self.listeners:
-            if listener.port is not None:
-                server_log.info("Listening on TCP address %s", listener.address)
-            server_log.log(self._level_of_addresses, "%s %s", listener.purpose, listener)
-
-    @property
-    def _level_of_addresses(self) -> int:
-        """Of their lines in the log: where the kernel chose a port, nobody else can tell it."""
-        config = self.config
-        chosen = any(
-            isinstance(place.target, TcpAddress) and not place.target.port
-            for place in places(config.bind, config.tls)
-        )
-        return logging.WARNING if chosen and config.log.verbosity == 0 else logging.INFO
-
     async def wait_for_stop_request(self) -> None:
         """Wait until `request_stop` is called."""
         await self._stop_requested.wait()
@@ -249,6 +232,7 @@ class Server:
     def request_stop(self) -> None:
         """Ask `serve` to stop, from any thread. Asked again, it waits no longer."""
         self._stop_requests += 1
+        self._observer.on_stop_request(self)
         # Before the start there is no loop to tell: `start` looks for itself.
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._heed_stop_requests)
@@ -296,6 +280,7 @@ class Server:
         grace = self.config.limits.graceful_timeout
         context.draining = True
         try:
+            self._observer.on_stop(self)
             await self._stop_accepting(context)
             if not await self._drain(context, grace):
                 await self._cancel(context)
@@ -363,12 +348,17 @@ class Server:
             hurry.cancel()
 
     async def _cancel(self, context: Context) -> None:
-        """Cancel every call of the application, and wait for their ends, but not long."""
-        cycles = list(context.cycles)
-        if not cycles:
+        """End every call of the application, and wait for that, but not long.
+
+        Django cleans up behind a client that has left. Cancelled, it lets the view go on alone.
+        """
+        if not context.cycles:
             return
-        server_log.warning("Cancelling requests that are still in progress: %d", len(cycles))
-        for cycle in cycles:
+        server_log.warning("Ending requests that are still in progress: %d", len(context.cycles))
+        for cycle in list(context.cycles):
+            cycle.dismiss()
+        await self._settle(context, _LEAVE_SECONDS, forced=True)
+        for cycle in list(context.cycles):
             cycle.cancel()
         await self._settle(context, _CANCEL_SECONDS, forced=True)
         if context.cycles:

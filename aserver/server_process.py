@@ -12,21 +12,23 @@ ends when it is told to, or when the process that started it has ended: graceful
 else by an alarm, so nobody waits for it in vain.
 """
 
-import asyncio
 import multiprocessing
 import pickle
 import signal
+import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from multiprocessing.queues import Queue
 from multiprocessing.reduction import ForkingPickler
 from multiprocessing.sharedctypes import Synchronized
 from typing import Any
 
-from .config import DECLARATIONS, Config
+from .config import ADDRESS_OPTIONS, APPLICATION_OPTIONS, DECLARATIONS, Config
 from .declarations import ConfigError
+from .listener import Listener
 from .logs import one_line
+from .observer import Observed, Observer
 from .running import run_server
 from .server import Server
 from .types import ASGIApplication
@@ -43,13 +45,12 @@ _MOST_REPORTED = 6_000
 _GIVEN = ("get_application", "kwargs", "setup", "teardown")
 # Keywords that have no meaning here, and why.
 _REFUSED = {
-    "application": "the process has one, from get_application",
     "signal_handlers": "the process has its own",
     "action_logger": "there is access_log, and access_log_format",
     **dict.fromkeys(
-        ("endpoints", "bind", "port", "unix_socket", "fd", "endpoint"),
-        "the process listens on its host and port",
+        {"application"} | APPLICATION_OPTIONS, "the process has one, from get_application"
     ),
+    **dict.fromkeys({"endpoints"} | ADDRESS_OPTIONS, "the process listens on its host and port"),
 }
 
 
@@ -93,6 +94,7 @@ class ServerProcess(multiprocessing.Process):
         self.errors: Queue[tuple[BaseException, str]] = multiprocessing.Queue()
         self.daemon = True  # who forgets it does not wait for it at exit
         self._pickled = b""
+        self._server: Server | None = None  # in the child
         _configuration(host, port or 0, self.kwargs)  # a mistake is told here: somebody reads it
 
     def start(self) -> None:
@@ -122,7 +124,7 @@ class ServerProcess(multiprocessing.Process):
             self.errors.put((_portable(error), traceback.format_exc()[-_MOST_REPORTED:]))
             raise SystemExit(f"aserver: error: {_clipped(error)}") from None
         finally:
-            signal.setitimer(signal.ITIMER_REAL, _THREADS_SECONDS)
+            _end_for_certain(_THREADS_SECONDS)
 
     def _begin(self) -> None:
         """Lose what a fork has of its parent: signals are the child's own."""
@@ -130,62 +132,60 @@ class ServerProcess(multiprocessing.Process):
         for number in (signal.SIGTERM, signal.SIGALRM):
             signal.signal(number, signal.SIG_DFL)
         self.daemon = False  # the application may have child processes
+        parent = multiprocessing.parent_process()
+        assert parent is not None
+        threading.Thread(target=self._end_with, args=(parent,), daemon=True).start()
+
+    def _end_with(self, parent: "multiprocessing.process.BaseProcess") -> None:
+        """Wait for the parent's end, in a thread: the event loop may be stuck, or there is none."""
+        parent.join()
+        if self._server is None:
+            _end_for_certain(_STOP_SECONDS)
+        else:
+            self._server.request_stop()
 
     def _serve(self) -> None:
         options = self.kwargs.copy()
         ready_callable = options.pop("ready_callable", None)
         application = self.get_application()
         config = _configuration(self.host, self.port.value, options)
-        server = _Server(application, config, partial(self._announce, ready_callable))
+        starter = _Starter(partial(self._announce, ready_callable))
+        server = self._server = Server(application, config, observer=starter)
         if self.setup is not None:
             self.setup()
         try:
-            _run(server)
+            run_server(server)
         finally:
             if self.teardown is not None:
                 self.teardown()
 
-    def _announce(self, ready_callable: Callable[[], object] | None, server: Server) -> None:
-        self.port.value = server.sockets[0].getsockname()[1]
+    def _announce(
+        self, ready_callable: Callable[[], object] | None, listeners: Sequence[Listener]
+    ) -> None:
+        port = listeners[0].port
+        assert port is not None
+        self.port.value = port
         if ready_callable is not None:
             ready_callable()
         self.ready.set()
 
 
-class _Server(Server):
-    """It says when it has started, and once it is to stop, its process ends for certain."""
+class _Starter(Observer):
+    """It says when the server has started; once that is to stop, its process ends for certain."""
 
-    def __init__(
-        self, app: ASGIApplication, config: Config, on_started: Callable[[Server], None]
-    ) -> None:
-        super().__init__(app, config)
+    def __init__(self, on_started: Callable[[Sequence[Listener]], None]) -> None:
         self._on_started = on_started
 
-    async def start(self) -> None:
-        await super().start()
-        self._on_started(self)
+    def on_start(self, server: Observed) -> None:
+        self._on_started(server.listeners)
 
-    def request_stop(self) -> None:
-        # The kernel's, and not the event loop's: the application may block that.
-        seconds = self.config.limits.graceful_timeout + _STOP_SECONDS
-        signal.setitimer(signal.ITIMER_REAL, seconds)
-        super().request_stop()
+    def on_stop_request(self, server: Observed) -> None:
+        _end_for_certain(server.config.limits.graceful_timeout + _STOP_SECONDS)
 
 
-def _run(server: _Server) -> None:
-    """Serve until a signal, or the end of the parent."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    sentinel = parent.sentinel
-
-    def watch_parent(loop: asyncio.AbstractEventLoop) -> None:
-        def on_ended() -> None:
-            loop.remove_reader(sentinel)
-            server.request_stop()
-
-        loop.add_reader(sentinel, on_ended)
-
-    run_server(server, prepare=watch_parent)
+def _end_for_certain(seconds: float) -> None:
+    # The kernel's alarm, and not the event loop's: the application may block that.
+    signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 def _configuration(host: str, port: int, kwargs: Mapping[str, Any]) -> Config:

@@ -22,7 +22,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from .config import Config
-from .running import close_loop, new_loop
+from .event_loops import close_loop, prepared_loop, run_to_end
 from .server import Server
 from .types import ASGIApplication
 
@@ -60,7 +60,6 @@ class serve:
     def __init__(self, app: ASGIApplication | str, **options: Any) -> None:
         if not options.keys() & _ADDRESSES:
             options["port"] = 0
-        self._loop_name = options.get("loop", "auto")
         self.server = Server(app, Config.of(**(_DEFAULTS | options)))
         self._url = ""
         self._thread: threading.Thread | None = None
@@ -113,9 +112,9 @@ class serve:
     def _serve(self, ready: threading.Event) -> None:
         """The thread: a loop of its own, from start to stop."""
         try:
-            loop = new_loop(self._loop_name)
+            loop = prepared_loop(self.server.config)
             try:
-                loop.run_until_complete(self._start_and_wait(ready))
+                run_to_end(loop, self._start_and_wait(ready))
             finally:
                 close_loop(loop)
         except BaseException as error:

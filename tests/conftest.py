@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from aserver.config import Bind
+from aserver.event_loops import new_loop
 from aserver.listener import Listener
-from aserver.running import new_loop
 from aserver.sockets import open_listeners
 from tests.certificates import authority as authority
 from tests.inside import Open, Run, nothing_left, open_files

@@ -7,22 +7,11 @@ from typing import Any
 
 import pytest
 
-from aserver.addresses import (
-    InheritedFd,
-    Kind,
-    PassedFd,
-    Place,
-    SystemdSocket,
-    Target,
-    TcpAddress,
-    UnixAddress,
-    names_certificate,
-    passed_fds,
-    places,
-)
+from aserver.addresses import Kind, PassedFd, Place, names_certificate, passed_fds, places
 from aserver.config import Bind, Config, Tls
 from aserver.declarations import ConfigError
 from aserver.endpoints import parse_endpoint
+from aserver.targets import InheritedFd, SystemdSocket, Target, TcpAddress, UnixAddress
 from aserver.tls_options import KeyPair
 
 PASSED = [PassedFd(3, "web"), PassedFd(4, "admin"), PassedFd(5, "web")]
@@ -93,7 +82,7 @@ def test_a_unix_socket_has_a_path() -> None:
         ({"bind": ["127.0.0.1"], "endpoint": r"tcp:8000:127.0.0.1:5"}, "127.0.0.1:8000"),
         ({"bind": ["*:80", ":80"]}, "*:80"),
         ({"bind": ["[::1]", "::1"]}, "[::1]:8000"),
-        ({"endpoint": ["tcp:80", "tcp:80:backlog=5"]}, "*:80"),
+        ({"endpoint": ["tcp:80", "tcp:80:backlog=5"]}, "0.0.0.0:80"),
         ({"endpoint": [r"tcp:80:\:\:", "tcp6:80"]}, "[::]:80"),
         ({"unix_socket": "s", "bind": "unix:s"}, "unix:s"),
         ({"unix_socket": "s", "endpoint": "unix:s:mode=600"}, "unix:s"),
@@ -117,7 +106,7 @@ PAIR = KeyPair("a", "a")
 ENDPOINT = "ssl:443:privateKey=k:certKey=c"
 OF_ENDPOINT = parse_endpoint(ENDPOINT).pair
 assert OF_ENDPOINT is not None
-EVERYWHERE = Place(TcpAddress("", 443), (OF_ENDPOINT,), endpoint=ENDPOINT)
+OF_IPV4 = Place(TcpAddress("0.0.0.0", 443), (OF_ENDPOINT,), endpoint=ENDPOINT)
 DEFAULT = Place(TcpAddress("127.0.0.1", 8000), (PAIR,))
 
 
@@ -137,13 +126,13 @@ DEFAULT = Place(TcpAddress("127.0.0.1", 8000), (PAIR,))
         ),
         # Whether an inherited socket is a unix socket is seen later.
         ({"certfile": "a", "fd": 3}, [Place(InheritedFd(3), (PAIR,))]),
-        ({"endpoint": ENDPOINT}, [EVERYWHERE]),
-        ({"endpoint": "tcp:80"}, [Place(TcpAddress("", 80), endpoint="tcp:80")]),
+        ({"endpoint": ENDPOINT}, [OF_IPV4]),
+        ({"endpoint": "tcp:80"}, [Place(TcpAddress("0.0.0.0", 80), endpoint="tcp:80")]),
         # Without --certfile, the others stay plain, as with Daphne.
-        ({"endpoint": ENDPOINT, "port": 1}, [Place(TcpAddress("127.0.0.1", 1)), EVERYWHERE]),
+        ({"endpoint": ENDPOINT, "port": 1}, [Place(TcpAddress("127.0.0.1", 1)), OF_IPV4]),
         (
             {"endpoint": [ENDPOINT, "tcp:80"], "certfile": "a", "port": 8000},
-            [DEFAULT, EVERYWHERE, Place(TcpAddress("", 80), endpoint="tcp:80")],
+            [DEFAULT, OF_IPV4, Place(TcpAddress("0.0.0.0", 80), endpoint="tcp:80")],
         ),
         # A string says all of it: without a certificate of its own it means none.
         (
@@ -166,7 +155,7 @@ DEFAULT = Place(TcpAddress("127.0.0.1", 8000), (PAIR,))
         ),
         (
             {"endpoint": ENDPOINT, "redirect_bind": "[::1]:80"},
-            [EVERYWHERE, Place(TcpAddress("::1", 80), is_redirect=True)],
+            [OF_IPV4, Place(TcpAddress("::1", 80), is_redirect=True)],
         ),
     ],
 )
@@ -194,7 +183,7 @@ def test_places_within_a_directory() -> None:
     assert Place(UnixAddress("/s", 1, 2)).within("/x") == Place(UnixAddress("/s", 1, 2))
     assert DEFAULT.within("/x").pairs == (KeyPair("/x/a", "/x/a"),)
     assert DEFAULT.within("/x").target is DEFAULT.target
-    for place in (DEFAULT, EVERYWHERE, Place(UnixAddress("s"))):
+    for place in (DEFAULT, OF_IPV4, Place(UnixAddress("s"))):
         assert place.within("") == place
 
 
@@ -337,7 +326,7 @@ def described(bind: Bind, tls: Tls, passed: Sequence[PassedFd] = ()) -> list[str
         ({"endpoint": "systemd:name=web"}, ["systemd:name=web"]),
         (
             {"bind": "*", "proxy_protocol_bind": "h:81"},
-            ["tcp:port=8000", "tcp:port=81:interface=h"],
+            [r"tcp:port=8000:interface=\:\:", "tcp:port=81:interface=h"],
         ),
         ({"bind": ["h", "h"], "port": 0}, ["tcp:port=0:interface=h"]),
     ],

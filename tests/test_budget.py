@@ -22,7 +22,7 @@ from aserver.access_log import AccessLog
 from aserver.config import Config
 from aserver.connection import Connection
 from aserver.engine_choice import choose_parser
-from aserver.running import new_loop
+from aserver.event_loops import new_loop
 from aserver.types import Receive, Scope, Send
 from tests.fakes import new_context
 from tests.ws_stage import ASK, frame

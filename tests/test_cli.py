@@ -18,7 +18,7 @@ from typing import IO, Any
 
 import pytest
 
-from aserver import __version__, cli
+from aserver import __version__, cli, running
 from aserver.cli import main
 from aserver.config import Config
 from tests.certificates import Authority
@@ -661,7 +661,7 @@ def test_a_thread_of_the_application_that_does_not_end_is_not_waited_for(site: W
 @pytest.mark.parametrize("code", [0, 5])
 def test_the_exit_code_is_that_of_main(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     monkeypatch.setattr(cli, "main", lambda: code)
-    monkeypatch.setattr(cli, "exit_now", lambda code: None)
+    monkeypatch.setattr(running, "exit_now", lambda code: None)
     monkeypatch.setattr(signal, "signal", lambda number, handler: None)
     monkeypatch.setattr(atexit, "register", lambda function: function())  # the threads have ended
     with pytest.raises(SystemExit) as caught:

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from aserver.config import (
+    ADDRESS_OPTIONS,
+    APPLICATION_OPTIONS,
     DECLARATIONS,
     Bind,
     Config,
@@ -64,6 +66,21 @@ def test_of_finds_the_section() -> None:
         log=Log(verbosity=2),
         process=Process(factory=True),
     )
+
+
+def test_flat_is_what_of_takes() -> None:
+    config = Config.of(port=0, server_name="", keep_alive=5, factory=True, endpoint="tcp:80")
+    flat = config.flat()
+    assert list(flat) == list(DECLARATIONS)
+    assert (flat["port"], flat["endpoint"], flat["http"]) == (0, ("tcp:80",), "auto")
+    assert Config.of(**flat) == config
+
+
+def test_what_a_host_of_the_server_says_itself() -> None:
+    """An option more in this section must be in one of both sets: that is to be thought about."""
+    assert {f.name for f in fields(Bind)} - ADDRESS_OPTIONS == {"backlog", "v6only"}
+    assert {f.name for f in fields(Bind)} >= ADDRESS_OPTIONS
+    assert {"app", "app_dir", "factory"} == APPLICATION_OPTIONS
 
 
 def test_nothing_can_be_changed() -> None:

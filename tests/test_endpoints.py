@@ -17,23 +17,25 @@ LABELS = ("--endpoint certKey", "--endpoint privateKey")
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("tcp:80", TcpAddress("", 80)),
-        ("tcp:port=80", TcpAddress("", 80)),
+        ("tcp:80", TcpAddress("0.0.0.0", 80)),
+        ("tcp:port=80", TcpAddress("0.0.0.0", 80)),
         ("tcp:80:interface=127.0.0.1", TcpAddress("127.0.0.1", 80)),
         ("tcp:port=8000:interface=127.0.0.1", TcpAddress("127.0.0.1", 8000)),
         ("tcp:80:127.0.0.1", TcpAddress("127.0.0.1", 80)),
         ("tcp:80:127.0.0.1:5", TcpAddress("127.0.0.1", 80, 5)),
-        ("tcp:80:backlog=5", TcpAddress("", 80, 5)),
+        ("tcp:80:backlog=5", TcpAddress("0.0.0.0", 80, 5)),
         ("tcp:interface=127.0.0.1:8000", TcpAddress("127.0.0.1", 8000)),
         ("tcp:interface=localhost:port=0", TcpAddress("localhost", 0)),
         (r"tcp:80:interface=\:\:1", TcpAddress("::1", 80)),
         (r"tcp:80:interface=[\:\:1]", TcpAddress("::1", 80)),
         (r"tcp:80:\:\:1", TcpAddress("::1", 80)),
-        (r"tcp:8\0", TcpAddress("", 80)),
-        (r"t\cp:80", TcpAddress("", 80)),
-        ("tcp:port=80:port=81", TcpAddress("", 81)),
+        (r"tcp:8\0", TcpAddress("0.0.0.0", 80)),
+        (r"t\cp:80", TcpAddress("0.0.0.0", 80)),
+        ("tcp:80:interface=", TcpAddress("0.0.0.0", 80)),
+        ("tcp:80:interface=[]", TcpAddress("0.0.0.0", 80)),
+        ("tcp:port=80:port=81", TcpAddress("0.0.0.0", 81)),
         ("tcp:80:interface=a:interface=b", TcpAddress("b", 80)),
-        ("tcp:80:backlog=2147483647", TcpAddress("", 80, 2147483647)),
+        ("tcp:80:backlog=2147483647", TcpAddress("0.0.0.0", 80, 2147483647)),
         ("tcp6:80", TcpAddress("::", 80, is_ipv6=True)),
         ("tcp6:port=80:interface=localhost", TcpAddress("localhost", 80, is_ipv6=True)),
         (r"tcp6:80:interface=\:\:1:backlog=5", TcpAddress("::1", 80, 5, is_ipv6=True)),
@@ -81,7 +83,7 @@ def test_where_to_listen(text: str, expected: Target) -> None:
     ],
 )
 def test_ssl(text: str, pair: KeyPair) -> None:
-    expected = Endpoint(TcpAddress("", 443), pair._replace(labels=LABELS))
+    expected = Endpoint(TcpAddress("0.0.0.0", 443), pair._replace(labels=LABELS))
     assert parse_endpoint(text) == expected
 
 
@@ -166,8 +168,10 @@ def test_what_is_not_understood(text: str, message: str) -> None:
     [
         (TcpAddress("127.0.0.1", 8000), "tcp:port=8000:interface=127.0.0.1"),
         (TcpAddress("200a::1", 8000), r"tcp:port=8000:interface=200a\:\:1"),
-        (TcpAddress("", 80), "tcp:port=80"),
-        (TcpAddress("*", 80), "tcp:port=80"),
+        # Both families, which `tcp:` without an interface does not mean.
+        (TcpAddress("", 80), r"tcp:port=80:interface=\:\:"),
+        (TcpAddress("*", 80), r"tcp:port=80:interface=\:\:"),
+        (TcpAddress("0.0.0.0", 80), "tcp:port=80:interface=0.0.0.0"),
         (TcpAddress("::", 80, is_ipv6=True), r"tcp6:port=80:interface=\:\:"),
         (UnixAddress("/tmp/daphne.sock"), "unix:/tmp/daphne.sock"),
         (UnixAddress(r"/a:b=c\d"), r"unix:/a\:b\=c\\d"),
@@ -189,3 +193,10 @@ def test_an_address_with_tls_as_an_endpoint_string() -> None:
 def test_what_is_written_reads_back(text: str) -> None:
     assert parse_endpoint(endpoint_string(UnixAddress(text))).target == UnixAddress(text)
     assert parse_endpoint(endpoint_string(SystemdSocket(text))).target == SystemdSocket(text)
+
+
+@pytest.mark.parametrize("is_ipv6", [False, True])
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "::1", "localhost"])
+def test_what_is_written_of_a_host_reads_back(host: str, is_ipv6: bool) -> None:
+    address = TcpAddress(host, 80, is_ipv6=is_ipv6)
+    assert parse_endpoint(endpoint_string(address)).target == address

@@ -22,7 +22,7 @@ PUBLIC = {
 
 SIGNATURES = {
     aserver.run: "(app, config=None, *, environ=None, **server_options)",
-    aserver.Server: "(app, config=None, *, environ=None, access_log=None)",
+    aserver.Server: "(app, config=None, *, environ=None, access_log=None, observer=None)",
     aserver.Config: (
         "(bind=..., http=..., http2=..., tls=..., proxy=..., limits=..., websocket=..., log=..., "
         "process=...)"
@@ -35,7 +35,6 @@ SIGNATURES = {
 
 MEMBERS = {
     aserver.Server: {
-        "announce": "(self)",
         "reload_certificates": "(self)",
         "reopen_logs": "(self)",
         "request_stop": "(self)",
@@ -47,6 +46,7 @@ MEMBERS = {
         "wait_for_stop_request": "(self)",
     },
     aserver.Config: {
+        "flat": "(self)",
         "of": "(**options)",
         "sections": "",
     },

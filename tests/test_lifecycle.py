@@ -196,7 +196,7 @@ def test_a_request_in_progress_is_served_and_a_stream_without_end_is_cut(
         assert_ended_well(server)
         assert grace <= time.perf_counter() - started < grace + 1
         assert "note: stream ended" in server.stderr
-        assert "Cancelling requests that are still in progress: 1" in server.stderr
+        assert "Ending requests that are still in progress: 1" in server.stderr
 
 
 @pytest.mark.parametrize("number", STOP_SIGNALS)

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from aserver import lifespan
+from aserver.event_loops import new_loop
 from aserver.lifespan import Lifespan, LifespanError
-from aserver.running import new_loop
 from aserver.types import AppError, ASGIApplication, Message, Receive, Scope, Send
 
 pytestmark = pytest.mark.asyncio

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from aserver.addresses import InheritedFd, Kind, Place
+from aserver.addresses import Kind, Place
 from aserver.listener import Listener
+from aserver.targets import InheritedFd
 from aserver.tls_options import KeyPair
 from tests.inside import Open, make_listening
 

@@ -17,7 +17,7 @@ import aserver.notify as module
 from aserver import Config, Server
 from aserver.lifespan import LifespanError
 from aserver.notify import ServiceManager
-from aserver.running import run, stop_signals
+from aserver.running import run, signals_handled
 from aserver.types import Scope
 from tests.inside import Diary, hello
 from tests.processes import DEADLINE
@@ -79,7 +79,7 @@ def test_a_life_from_start_to_end(address: str, heard: socket.socket) -> None:
     assert_silent(heard)  # only when the event loop has done what it was asked for before
     loop.run_until_complete(asyncio.sleep(0))
     assert next_of(heard) == ready
-    manager.stopping()
+    manager.on_stop(Server(hello))
     assert next_of(heard) == {"STOPPING": "1", "STATUS": "Stopping"}
     manager.reloading()
     manager.reloaded()
@@ -87,7 +87,7 @@ def test_a_life_from_start_to_end(address: str, heard: socket.socket) -> None:
     loop.close()
     manager.reloaded()
     manager.close()
-    manager.stopping()
+    manager.on_stop(Server(hello))
     assert_silent(heard)
 
 
@@ -110,7 +110,7 @@ def test_nobody_to_tell(environ: dict[str, str] | None) -> None:
     loop = asyncio.new_event_loop()
     manager.watch(loop)
     manager.ready("")
-    manager.stopping()
+    manager.on_stop(Server(hello))
     manager.close()
     loop.close()
 
@@ -120,7 +120,7 @@ def test_nobody_who_hears(address: str, caplog: pytest.LogCaptureFixture) -> Non
     manager = ServiceManager(address)
     with caplog.at_level(logging.DEBUG, "aserver"):
         manager.ready("")
-        manager.stopping()
+        manager.on_stop(Server(hello))
     manager.close()
     assert [record.levelname for record in caplog.records] == ["DEBUG"], "and not for each of them"
     assert re.match(r"The service manager \(NOTIFY_SOCKET\) hears nothing: ", caplog.messages[0])
@@ -222,7 +222,7 @@ def test_hangup_reopens_logs_and_loads_certificates(
     for name in ("reload_certificates", "reopen_logs"):
         monkeypatch.setattr(Server, name, lambda server, name=name: calls.append(name))
     manager = ServiceManager(str(tmp_path / "n"))
-    with stop_signals(Server(hello), manager):
+    with signals_handled(Server(hello), manager):
         os.kill(os.getpid(), signal.SIGHUP)
     manager.close()
     assert calls == ["reload_certificates", "reopen_logs"]

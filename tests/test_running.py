@@ -1,45 +1,23 @@
 """The server as a process runs it: the event loop, the signals, the end of both."""
 
 import asyncio
-import contextlib
 import logging
 import os
 import resource
 import signal
 import sys
 import time
-from collections.abc import AsyncGenerator
 
 import pytest
 
-import aserver.running as module
 from aserver import Config, Server
 from aserver.app import AppImportError
-from aserver.declarations import ConfigError
-from aserver.running import (
-    close_loop,
-    new_loop,
-    raise_file_limit,
-    run,
-    stop_signals,
-)
+from aserver.observer import Observed, Observer
+from aserver.running import raise_file_limit, run, run_server, signals_handled
 from aserver.types import Receive, Scope, Send
 from tests.certificates import Authority
-from tests.inside import Diary, ask, hello, wait_for
-from tests.processes import in_threads
-
-
-def test_the_loop_is_chosen_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    def kind(name: str) -> str:
-        loop = new_loop(name)
-        loop.close()
-        return type(loop).__module__.partition(".")[0]
-
-    assert [kind(name) for name in ("auto", "uvloop", "asyncio")] == ["uvloop", "uvloop", "asyncio"]
-    monkeypatch.setitem(sys.modules, "uvloop", None)
-    assert kind("auto") == "asyncio"
-    with pytest.raises(ConfigError, match="uvloop is not installed"):
-        new_loop("uvloop")
+from tests.inside import Diary, ask, hello, respond, wait_for
+from tests.processes import DEADLINE, in_threads, run_python
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
@@ -85,7 +63,7 @@ def test_outside_the_main_thread_signals_are_left_alone() -> None:
     seen = []
 
     def thread() -> None:
-        with stop_signals(Server(hello)):
+        with signals_handled(Server(hello)):
             seen.append(signal.getsignal(signal.SIGTERM))
 
     with in_threads(thread):
@@ -101,49 +79,16 @@ def test_hangup_loads_certificates_anew_where_there_is_tls(
     calls: list[Server] = []
     monkeypatch.setattr(Server, "reload_certificates", lambda server: calls.append(server))
     for options in ({}, {"endpoint": "tcp:0"}):
-        with stop_signals(Server(hello, Config.of(**options))):
+        with signals_handled(Server(hello, Config.of(**options))):
             assert signal.getsignal(signal.SIGHUP) is before
     endpoint = {"endpoint": f"ssl:0:privateKey={issued.key}"}
     for number, options in enumerate((issued.options, endpoint), 1):
         server = Server(hello, Config.of(**options))
-        with stop_signals(server):
+        with signals_handled(server):
             os.kill(os.getpid(), signal.SIGHUP)
             assert len(calls) == number
             assert calls[-1] is server
         assert signal.getsignal(signal.SIGHUP) is before
-
-
-def test_a_loop_is_closed_in_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_CLOSE_SECONDS", 0.05)
-    kept: list[object] = []
-
-    async def stubborn() -> None:
-        while not over:
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.sleep(3600)
-
-    async def generator() -> AsyncGenerator[int]:
-        try:
-            yield 1
-        finally:
-            await stubborn()
-
-    async def begin() -> None:
-        kept.append(asyncio.ensure_future(stubborn()))
-        unfinished = generator()
-        kept.append(unfinished)
-        await anext(unfinished)
-
-    over = False
-    loop = asyncio.new_event_loop()
-    problems: list[object] = []
-    loop.set_exception_handler(lambda loop, problem: problems.append(problem))
-    loop.run_until_complete(begin())
-    started = time.perf_counter()
-    close_loop(loop)
-    assert time.perf_counter() - started < 1
-    assert loop.is_closed()
-    over = True
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
@@ -175,6 +120,48 @@ def test_application_that_raises_what_ends_a_process(
     assert sum("exception in the application" in message for message in caplog.messages) == 2
 
 
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_a_task_of_an_application_that_raises_it(loop: str) -> None:
+    """Django runs each view in a task of its own. One that exits is the end of its request only."""
+    answers: list[bytes] = []
+    waiting = asyncio.Event()
+
+    async def leave() -> None:
+        sys.exit(3)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await receive()
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            await send({"type": "lifespan.shutdown.complete"})
+        elif scope["path"] == "/leave":
+            await asyncio.ensure_future(leave())
+        else:
+            waiting.set()
+            await released.wait()
+            await respond(send, b"it goes on")
+
+    class Visitors(Observer):
+        def on_start(self, server: Observed) -> None:
+            asking.append(asyncio.ensure_future(visit(str(server.listeners[0]))))
+
+    async def visit(url: str) -> None:
+        neighbour = asyncio.ensure_future(ask(url))
+        await waiting.wait()
+        answers.append(await ask(url, "/leave"))
+        released.set()
+        answers.append(await neighbour)
+        server.request_stop()
+
+    asking: list[asyncio.Future[None]] = []
+    released = asyncio.Event()
+    server = Server(app, Config.of(port=0, loop=loop, access_log=""), observer=Visitors())
+    run_server(server)
+    assert answers[0].startswith(b"HTTP/1.1 500 ")
+    assert answers[1].endswith(b"it goes on")
+
+
 # Limits of the process
 
 
@@ -196,3 +183,22 @@ def test_file_limit_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(resource, "setrlimit", lambda kind, pair: limits.append(pair))
     raise_file_limit()
     assert limits[-1] == (65_536, resource.RLIM_INFINITY)
+
+
+# The end of the process
+
+
+STUCK = """
+import sys, threading
+from aserver.running import end_in_bounded_time
+end_in_bounded_time(0.5, 3)
+if "stuck" in sys.argv:
+    threading.Thread(target=threading.Event().wait).start()
+"""
+
+
+@pytest.mark.parametrize(("argument", "code"), [("stuck", 3), ("free", 0)])
+def test_the_process_ends_though_a_thread_does_not(argument: str, code: int) -> None:
+    started = time.monotonic()
+    assert run_python("-c", STUCK, argument) == (code, "")
+    assert time.monotonic() - started < DEADLINE / 4

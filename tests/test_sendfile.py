@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse
 
 from aserver import sendfile
-from aserver.running import new_loop
+from aserver.event_loops import new_loop
 from aserver.sendfile import FileSender
 from aserver.testing import serve
 from aserver.types import AppError, ClientDisconnected, Receive, Scope, Send

@@ -135,22 +135,6 @@ def test_serve_serves_until_it_is_asked_to_stop(
     run_in_loop(test())
 
 
-@pytest.mark.parametrize(
-    ("options", "level"),
-    [
-        ({"port": 0}, logging.INFO),
-        ({"port": 0, "verbosity": 0}, logging.WARNING),
-        ({"bind": "127.0.0.1:0", "verbosity": 0}, logging.WARNING),
-        ({"bind": "127.0.0.1:8000", "verbosity": 0}, logging.INFO),
-        ({"verbosity": 0}, logging.INFO),
-    ],
-)
-def test_a_port_that_the_kernel_chose_is_told_at_any_verbosity(
-    options: dict[str, Any], level: int
-) -> None:
-    assert Server(hello, Config.of(**options))._level_of_addresses == level
-
-
 def test_logs_are_reopened_from_any_thread(run_in_loop: Run[None], tmp_path: Path) -> None:
     path = tmp_path / "access.log"
 

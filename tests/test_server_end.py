@@ -6,6 +6,7 @@ import select
 import socket
 import time
 
+import httpx
 import pytest
 
 import aserver.server as module
@@ -14,6 +15,7 @@ from aserver.types import Receive, Scope, Send
 from tests.fakes import rounds
 from tests.inside import Diary, Run, accepts, ask, hello, respond, wait_for
 from tests.processes import DEADLINE, get, read_all
+from tests.served import lifespan
 
 
 @pytest.mark.parametrize("count", range(6))
@@ -133,6 +135,46 @@ def test_a_grace_time_of_nothing_cancels_at_once(run_in_loop: Run[None]) -> None
     run_in_loop(test())
 
 
+def test_who_listens_hears_of_the_end_before_it_is_cancelled(
+    run_in_loop: Run[None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Django cleans up behind a client that leaves. Cancelled, it would not."""
+    ends: list[object] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await lifespan(receive, send)
+            return
+        await receive()
+        if scope["path"] == "/stream":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"so far", "more_body": True})
+        try:
+            ends.append((await receive())["type"])
+        except asyncio.CancelledError:
+            ends.append("cancelled")
+            raise
+
+    async def test() -> None:
+        server = Server(app, Config.of(port=0, graceful_timeout=0.05))
+        await server.start()
+        async with httpx.AsyncClient() as client:
+            silent = asyncio.ensure_future(client.get(server.url))
+            async with client.stream("GET", f"{server.url}/stream") as response:
+                pieces = response.aiter_raw()
+                assert await anext(pieces) == b"so far"
+                await server.stop()
+                with pytest.raises(httpx.TransportError):
+                    await anext(pieces)
+            assert (await silent).status_code == 503
+
+    run_in_loop(test())
+    assert ends == ["http.disconnect"] * 2
+    first, second = caplog.messages
+    assert first == "Ending requests that are still in progress: 2"
+    assert second.endswith(": not done when the server stopped, answered 503")
+
+
 def test_asked_twice_it_waits_no_longer_even_for_the_stubborn(
     run_in_loop: Run[None], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,17 +202,16 @@ def test_asked_twice_it_waits_no_longer_even_for_the_stubborn(
         started = time.perf_counter()
         await serving
         assert time.perf_counter() - started < 1
-        with pytest.raises(ConnectionResetError):
-            await asking
+        assert (await asking).startswith(b"HTTP/1.1 503 ")
         released.set()
         await ended.wait()
         await asyncio.sleep(0)
 
     run_in_loop(test())
-    assert caplog.messages == [
-        "Cancelling requests that are still in progress: 1",
-        "Requests that ignore their cancellation: 1",
-    ]
+    ending, answered, ignoring = caplog.messages
+    assert ending == "Ending requests that are still in progress: 1"
+    assert answered.endswith(": not done when the server stopped, answered 503")
+    assert ignoring == "Requests that ignore their cancellation: 1"
 
 
 def test_who_does_not_read_its_response_is_not_waited_for(

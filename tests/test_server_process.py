@@ -221,27 +221,34 @@ def test_it_ends_whatever_the_application_does(
 
 
 PARENT = """
-import multiprocessing, sys
+import multiprocessing, sys, time
+from aserver import server_process
 from aserver.testing import ServerProcess
+
+server_process._STOP_SECONDS = 0.2  # the child is a fork
 
 def get_app():
     async def app(scope, receive, send):
-        pass
+        if "block" in sys.argv:
+            time.sleep(60)
     return app
 
 multiprocessing.current_process().daemon = True  # which may have no children
-process = ServerProcess("127.0.0.1", get_app)
+process = ServerProcess("127.0.0.1", get_app, {"graceful_timeout": 0.1})
 process.start()
-assert process.ready.wait(20)
+if "block" not in sys.argv:  # in its lifespan
+    assert process.ready.wait(20)
 assert multiprocessing.current_process().daemon
 print("ready", flush=True)
 sys.stdin.read()
 """
 
 
-def test_it_ends_with_its_parent() -> None:
+@pytest.mark.parametrize("argument", ["", "block"])
+def test_it_ends_with_its_parent(argument: str) -> None:
+    """Though its event loop may be stuck."""
     parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT],
+        [sys.executable, "-c", PARENT, argument],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -337,6 +344,8 @@ def test_an_ipv6_address(host: str) -> None:
         ({"http_timeuot": None}, "there is no option 'http_timeuot'"),
         ({"http_timeout": "5"}, "--http-timeout: '5' is not a number"),
         ({"endpoints": ["tcp:80"]}, "endpoints: the process listens on its host and port"),
+        ({"redirect_bind": ("h:80",)}, "redirect_bind: the process listens on its host and port"),
+        ({"app": "a:b"}, "app: the process has one, from get_application"),
         ({"signal_handlers": True}, "signal_handlers: the process has its own"),
         ({"action_logger": print}, "action_logger: there is access_log"),
     ],

@@ -212,6 +212,17 @@ def test_a_port_is_free_again_at_once(open_all: Open) -> None:
 
 
 @needs_ipv6
+def test_tcp_is_ipv4_only(open_all: Open) -> None:
+    """As Twisted's: who comes from Daphne may have firewall rules for IPv4 alone."""
+    (listener,) = open_all(endpoint=("tcp:0",))
+    port = listening(listener)
+    assert listener.sock.getsockname()[0] == "0.0.0.0"
+    assert str(listener) == f"http://0.0.0.0:{port}"
+    with socket.socket(socket.AF_INET6) as sock:
+        assert sock.connect_ex(("::1", port)) == errno.ECONNREFUSED
+
+
+@needs_ipv6
 @pytest.mark.parametrize("v6only", [False, True])
 def test_tcp6_takes_ipv4_as_well_where_daphnes_does(open_all: Open, v6only: bool) -> None:
     (listener,) = open_all(endpoint=("tcp6:0",), v6only=v6only)

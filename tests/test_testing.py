@@ -14,9 +14,9 @@ import aserver.testing as module
 from aserver import Config
 from aserver.app import AppImportError
 from aserver.declarations import ConfigError
+from aserver.event_loops import new_loop
 from aserver.lifespan import LifespanError
 from aserver.listener import BindError
-from aserver.running import new_loop
 from aserver.testing import serve
 from aserver.types import ASGIApplication, Receive, Scope, Send
 from tests.certificates import Authority
@@ -172,12 +172,12 @@ def test_entering_raises_what_start_raises(
 
 
 def test_a_loop_that_cannot_be_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(module.__dict__, "new_loop", no_loop)
+    monkeypatch.setitem(module.__dict__, "prepared_loop", no_loop)
     with pytest.raises(ConfigError, match="no loop"), serve(App()):
         pytest.fail("it has started")
 
 
-def no_loop(name: str) -> asyncio.AbstractEventLoop:
+def no_loop(config: Config) -> asyncio.AbstractEventLoop:
     raise ConfigError("no loop")
 
 

@@ -5,7 +5,10 @@ the live-server test case alike. Of what Daphne reads, the sizes of WebSocket me
 where `ASERVER` does not say otherwise.
 """
 
+import re
 import sys
+import threading
+import traceback
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,23 +19,13 @@ from ..app import AppImportError, load_app
 from ..config import DECLARATIONS
 from ..declarations import ConfigError
 from ..types import ASGIApplication
+from .option_places import ELSEWHERE
 
-_ADDRESS = "the command, or the test case, says where to listen"
-_APPLICATION = "the setting ASGI_APPLICATION names the application"
-_LOGGING = "the setting LOGGING says what is logged, how and where"
-
-# Options of the command line that a Django project says otherwise, and how.
-ELSEWHERE = {
-    **dict.fromkeys(("bind", "port", "unix_socket", "fd", "endpoint"), _ADDRESS),
-    **dict.fromkeys(("unix_socket_mode", "unix_socket_group"), _ADDRESS),
-    **dict.fromkeys(("insecure_bind", "redirect_bind", "redirect_port"), _ADDRESS),
-    **dict.fromkeys(("app", "app_dir", "factory", "interface"), _APPLICATION),
-    **dict.fromkeys(("access_log", "access_log_format", "log_fmt", "log_config"), _LOGGING),
-    **dict.fromkeys(
-        ("proxy_protocol_bind", "proxy_protocol_allow_ips", "proxy_protocol_timeout"),
-        "the PROXY protocol is spoken on addresses of its own",
-    ),
-    "verbosity": "it is an option of every command of Django's",
+# Options that the command line would have for it, and what helps here.
+_FLAG = re.compile(r" \((--(?:interface \w+|factory))\)")
+_ADVICE = {
+    "--interface wsgi": " django.core.asgi.get_asgi_application() makes one of ASGI.",
+    "--factory": " Name what it returns.",
 }
 
 # Daphne's settings, by the options that they are.
@@ -62,7 +55,8 @@ def application() -> ASGIApplication:
 
     Raises:
         ImproperlyConfigured: The setting is missing, or names nothing that can be called. What the
-        module itself raises is not caught: the autoreloader learns from it which file to watch.
+            module itself raises is not caught: the autoreloader learns from it which file to watch.
+            Only what is no Exception, such as SystemExit, would mean something else to others.
     """
     path = application_path()
     module, _, name = path.replace(":", ".").rpartition(".")
@@ -71,13 +65,29 @@ def application() -> ASGIApplication:
             f"ASGI_APPLICATION = {path!r} does not name an object in a module, as "
             "'mysite.asgi.application' does."
         )
+    # Python interrupts the main thread only: in any other one, nobody has pressed Ctrl-C.
+    is_main = threading.current_thread() is threading.main_thread()
     try:
         # With the directory that is first already: the command has set up where to import from.
-        return load_app(f"{module}:{name}", app_dir=sys.path[0])
+        return load_app(f"{module}:{name}", app_dir=sys.path[0], has_signals=not is_main)
     except AppImportError as error:
-        if error.__cause__ is not None:
-            raise error.__cause__ from None
-        raise ImproperlyConfigured(f"ASGI_APPLICATION = {path!r}: {error}") from None
+        cause = error.__cause__
+        if isinstance(cause, Exception):
+            raise cause from None
+        failure = ImproperlyConfigured(f"ASGI_APPLICATION = {path!r}: {_advised(str(error))}")
+        failure.filename = _broken_file(cause)  # the autoreloader watches it
+        raise failure from cause
+
+
+def _advised(problem: str) -> str:
+    return _FLAG.sub(lambda found: _ADVICE.get(found[1], ""), problem)
+
+
+def _broken_file(error: BaseException | None) -> str | None:
+    """The innermost module whose import this has ended."""
+    frames = traceback.extract_tb(error.__traceback__) if error is not None else []
+    files = [frame.filename for frame in frames if frame.name == "<module>"]
+    return files[-1] if files else None
 
 
 def server_options() -> dict[str, Any]:

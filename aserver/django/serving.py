@@ -1,68 +1,55 @@
-"""A server for development: it says when it listens, and ends at once.
+"""What a server for development does besides: it says when it listens, and ends at once.
 
 The process does not outlive the wish to end it by more than a moment, whatever the application is
 at: its author waits for the new code, or has the prompt back.
 """
 
-import atexit
-import threading
 from collections.abc import Callable
 
-from ..context import Context
-from ..running import exit_now
-from ..server import Server
+from ..observer import Observed, Observer
+from ..running import end_in_bounded_time
 
 # What requests in progress have left, in seconds. On Ctrl-C, Django's reloader kills this process
 # after a quarter of one.
 GRACE_SECONDS = 0.1
-# For applications to end by themselves when their clients are gone.
-_LEAVE_SECONDS = 0.1
-# For everything: the lifespan's end, and threads of the application that are stuck.
+# For everything: the lifespan's end, and code of the application that is stuck.
 EXIT_SECONDS = 0.5
 
 
-class DevelopmentServer(Server):
-    """A server that tells of its beginning and of its end.
+class Development(Observer):
+    """A server's observer in development.
 
-    Attributes:
-        on_start: Called when it listens.
+    Args:
+        on_start: Called with its port when it listens.
         on_stop: Called when it begins to stop.
+        ends_process: Whether the process ends with it.
     """
 
-    on_start: Callable[[], None]
-    on_stop: Callable[[], None]
+    def __init__(
+        self,
+        on_start: Callable[[int], None],
+        on_stop: Callable[[], None],
+        *,
+        ends_process: bool,
+    ) -> None:
+        self._on_start = on_start
+        self._on_stop = on_stop
+        self._ends_process = ends_process
 
-    async def start(self) -> None:
-        """As `Server.start`."""
-        await super().start()
-        self.on_start()
+    def on_start(self, server: Observed) -> None:
+        """Tell the port."""
+        port = server.listeners[0].port
+        assert port is not None
+        self._on_start(port)
 
-    async def stop(self) -> None:
-        """As `Server.stop`."""
-        self.on_stop()
-        await super().stop()
+    def announce(self, server: Observed) -> None:
+        """It is said in Django's words."""
 
-    async def _cancel(self, context: Context) -> None:
-        """End the connections first.
+    def on_stop_request(self, server: Observed) -> None:
+        """Begin to count: the event loop may be stuck, and not hear of it."""
+        if self._ends_process:
+            end_in_bounded_time(EXIT_SECONDS, 0)
 
-        Django cleans up behind a client that leaves. Cancelled, it would let the view go on alone.
-        """
-        for connection in list(context.connections):
-            connection.abort(reset=True)
-        if not await self._settle(context, _LEAVE_SECONDS, forced=True):
-            await super()._cancel(context)
-
-    @property
-    def port(self) -> int:
-        """The port of its first listener."""
-        port: int = self.sockets[0].getsockname()[1]
-        return port
-
-
-def exit_in_bounded_time(code: int) -> None:
-    """End this process soon, even if something keeps the interpreter from ending."""
-    watchdog = threading.Timer(EXIT_SECONDS, exit_now, (code,))
-    watchdog.daemon = True
-    watchdog.start()
-    # The interpreter runs these when the threads have ended.
-    atexit.register(watchdog.cancel)
+    def on_stop(self, server: Observed) -> None:
+        """Tell that, too."""
+        self._on_stop()

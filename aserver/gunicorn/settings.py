@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..access_format import compile_format
-from ..config import Config, Limits
+from ..config import ADDRESS_OPTIONS, APPLICATION_OPTIONS, Limits
 from ..declarations import ConfigError
 from ..options import load
 
@@ -68,8 +68,8 @@ WITHOUT_EQUAL = (
     "http2_max_frame_size",
     "http2_max_header_list_size",
 )
-# Of the options in the environment: where to listen, and what to serve, is gunicorn's to say.
-_NOT_OURS = {"app", "app_dir", "factory"}
+# Options that are gunicorn's to say.
+_ELSEWHERE = ADDRESS_OPTIONS | APPLICATION_OPTIONS
 
 
 def is_set(cfg: Any, name: str) -> bool:
@@ -120,13 +120,11 @@ def _is_simple(cfg: Any) -> bool:
 
 
 def from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
-    """The options of `ASERVER_*` variables, and of the file that one of them may name."""
+    """The options of `ASERVER_*` variables, and of the file that one of them may name.
+
+    Where to listen, and what to serve, is not taken from there.
+    """
     ours = {name: value for name, value in environ.items() if name.startswith("ASERVER_")}
     settings = load((), ours)
-    config = settings.config
-    return {
-        name: getattr(section, name)
-        for section in (getattr(config, each) for each in Config.sections if each != "bind")
-        for name in settings.origins
-        if hasattr(section, name) and name not in _NOT_OURS
-    }
+    given = settings.origins.keys() - _ELSEWHERE
+    return {name: value for name, value in settings.config.flat().items() if name in given}

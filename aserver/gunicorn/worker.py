@@ -6,13 +6,10 @@ from the environment, as ever: `ASERVER_PING_INTERVAL=5`. Nothing else in the pa
 gunicorn.
 """
 
-import asyncio
-import atexit
 import logging
 import os
 import signal
 import sys
-import threading
 import traceback
 from collections.abc import Mapping, Sequence
 from types import FrameType
@@ -24,10 +21,12 @@ from gunicorn.config import Config as Settings
 from gunicorn.workers import base
 
 from ..app import AppImportError, adapted
-from ..config import Config
+from ..config import ADDRESS_OPTIONS, APPLICATION_OPTIONS, Config
 from ..declarations import ConfigError
+from ..event_loops import close_loop, prepared_loop, run_to_end
 from ..logs import enable_loggers, server_log, set_up_logging
-from ..running import close_loop, exit_now, prepared_loop, raise_file_limit
+from ..observer import Observed, Observer
+from ..running import end_in_bounded_time, raise_file_limit
 from ..seams import RequestLog
 from ..server import Server
 from ..types import ASGIApplication, Receive, Scope, Send, ServerError
@@ -73,7 +72,14 @@ class Worker(base.Worker):
 
     @classmethod
     def _options(cls, cfg: Settings, places: Sequence[str] = ()) -> Config:
-        """gunicorn's settings, then the environment, then the class."""
+        """gunicorn's settings, then the environment, then the class.
+
+        Raises:
+            ConfigError: They cannot be, or are gunicorn's to say.
+        """
+        for name in cls.options:
+            if name in ADDRESS_OPTIONS or name in APPLICATION_OPTIONS:
+                raise ConfigError(f"{cls.__name__}.options: {name!r} is for gunicorn to say")
         given = from_settings(cfg) | from_environ(os.environ) | dict(cls.options)
         is_proxied = getattr(cfg, "proxy_protocol", "off") not in (False, "off")
         given["proxy_protocol_bind" if is_proxied else "bind"] = tuple(places)
@@ -83,7 +89,7 @@ class Worker(base.Worker):
 
     def init_signals(self) -> None:
         """As any worker of gunicorn's does; but the event loop has a pipe of its own to wake it."""
-        self._server: _Server | None = None
+        self._server: Server | None = None
         self._stop_requests = 0
         super().init_signals()
         signal.set_wakeup_fd(-1)
@@ -107,29 +113,30 @@ class Worker(base.Worker):
         """Serve, until a signal, enough requests or the arbiter's end."""
         raise_file_limit()
         loop = prepared_loop(self._config)
-        server = _Server(self.wsgi, self._config, access_log=self._new_access_log())  # type: ignore[arg-type]
-        server.sockets_of_gunicorn = self.sockets
-        server.has_own_sockets = self.cfg.reuse_port
+        server = Server(
+            self.wsgi,  # type: ignore[arg-type]
+            self._config,
+            access_log=self._new_access_log(),
+            observer=_Steps(self.sockets, has_own_sockets=self.cfg.reuse_port),
+        )
         server.has_signals = True
         self._loop, self._server = loop, server
         for _ in range(self._stop_requests):  # while the application was being imported
             server.request_stop()
-        asyncio.set_event_loop(loop)
         try:
             self._beat()
             loop.add_reader(self.PIPE[0], self._on_change)
             with _Refusals(self):
-                loop.run_until_complete(server.serve())
+                run_to_end(loop, server.serve())
         except RuntimeError:
             if not self.aborted:
                 raise
             sys.exit(1)
         finally:
             loop.remove_reader(self.PIPE[0])
-            asyncio.set_event_loop(None)
             if not self.aborted:
                 close_loop(loop)
-            _end_in_bounded_time()
+            end_in_bounded_time(_EXIT_SECONDS, 0)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """SIGTERM: the arbiter may send it again and again."""
@@ -239,36 +246,36 @@ class Worker(base.Worker):
         return AccessLogOfGunicorn(log)
 
 
-class _Server(Server):
-    """A server on sockets that gunicorn has opened.
+class _Steps(Observer):
+    """What is different about a server on sockets that gunicorn has opened.
 
-    Attributes:
-        sockets_of_gunicorn: These.
+    Args:
+        sockets: These.
         has_own_sockets: No other worker accepts from them (--reuse-port).
     """
 
-    sockets_of_gunicorn: Sequence[Any]
-    has_own_sockets: bool
+    def __init__(self, sockets: Sequence[Any], *, has_own_sockets: bool) -> None:
+        self._sockets = sockets
+        self._has_own_sockets = has_own_sockets
 
-    async def start(self) -> None:
-        """Start, and let go of gunicorn's copies.
+    def on_start(self, server: Observed) -> None:
+        """Let go of gunicorn's copies.
 
         With them, who comes while the last worker is stopping would wait for nothing, and not be
         refused.
         """
-        await super().start()
-        for listener in self.listeners:
-            listener.shared = not self.has_own_sockets
-        for sock in self.sockets_of_gunicorn:
+        for listener in server.listeners:
+            listener.shared = not self._has_own_sockets
+        for sock in self._sockets:
             sock.close()
 
-    def announce(self) -> None:
+    def announce(self, server: Observed) -> None:
         """One line. Of sockets that all workers share, the arbiter has told already."""
         server_log.log(
-            logging.INFO if self.has_own_sockets else logging.DEBUG,
+            logging.INFO if self._has_own_sockets else logging.DEBUG,
             "%s %s",
-            self.listeners[0].purpose,
-            ", ".join(map(str, self.listeners)),
+            server.listeners[0].purpose,
+            ", ".join(map(str, server.listeners)),
         )
 
 
@@ -286,11 +293,3 @@ class _Refusals:
             self._worker.log.error("%s%s", error, hint)
             is_import = isinstance(error, AppImportError)
             sys.exit(Arbiter.APP_LOAD_ERROR if is_import else Arbiter.WORKER_BOOT_ERROR)
-
-
-def _end_in_bounded_time() -> None:
-    """Exit even if application code is stuck in a thread: the interpreter would wait for it."""
-    watchdog = threading.Timer(_EXIT_SECONDS, exit_now, (0,))
-    watchdog.daemon = True
-    watchdog.start()
-    atexit.register(watchdog.cancel)

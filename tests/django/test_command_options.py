@@ -1,22 +1,15 @@
 """The options of `runserver`, and those of the command line."""
 
 import argparse
-from pathlib import Path
+from collections.abc import Set
 
 import pytest
 
-from aserver.config import DECLARATIONS
 from aserver.declarations import ConfigError
-from aserver.django.command_options import (
-    DAPHNES_FLAGS,
-    LEFT_OUT,
-    add_options,
-    given_options,
-    joined,
-)
+from aserver.django.command_options import DAPHNES_FLAGS, add_options, given_options, joined
+from aserver.django.option_places import ELSEWHERE
 from aserver.options import build_parser
 
-HOWTO = Path(__file__).resolve().parents[2] / "docs" / "howto" / "django.md"
 # Of the command line itself: neither of them is an option of the server.
 ITS_OWN = {"-h", "--help", "--version", "-c", "--config", "--print-config", "--check-config"}
 
@@ -27,7 +20,7 @@ def new_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def flags(parser: argparse.ArgumentParser, *, without: frozenset[str] = frozenset()) -> set[str]:
+def flags(parser: argparse.ArgumentParser, *, without: Set[str]) -> set[str]:
     return {
         flag
         for action in parser._actions
@@ -37,17 +30,33 @@ def flags(parser: argparse.ArgumentParser, *, without: frozenset[str] = frozense
 
 
 def test_they_are_those_of_the_command_line_but_for_a_few() -> None:
-    expected = flags(build_parser(), without=frozenset(LEFT_OUT)) - ITS_OWN
-    assert flags(new_parser()) - DAPHNES_FLAGS.keys() == expected
+    expected = flags(build_parser(), without=ELSEWHERE.keys()) - ITS_OWN
+    assert flags(new_parser(), without={"misplaced"}) - DAPHNES_FLAGS.keys() == expected
     assert {"--certfile", "--no-http2", "--proxy-headers", "--root-path", "-t"} <= expected
 
 
-def test_none_is_left_out_without_a_reason_that_is_written_down() -> None:
-    text = HOWTO.read_text()
-    for name, reason in LEFT_OUT.items():
-        assert len(reason.split()) > 3
-        flag = DECLARATIONS[name].option
-        assert f"`{flag.long if flag.flags else 'MODULE:OBJECT'}`" in text
+def test_the_others_are_known() -> None:
+    djangos = {"-v", "--verbosity"}
+    every = flags(build_parser(), without=set()) - ITS_OWN - djangos
+    assert flags(new_parser(), without=set()) - DAPHNES_FLAGS.keys() == every
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--access-log", "-"], "--access-log has no place here: the setting LOGGING says"),
+        (["--access-log=-"], "--access-log has no place here: the setting LOGGING says"),
+        (["--no-access-log"], "--no-access-log has no place here: the setting LOGGING says"),
+        (["-p", "8001"], "-p has no place here: runserver's argument"),
+        (["--no-factory"], "--no-factory has no place here: the setting ASGI_APPLICATION names"),
+        (["--graceful-timeout", "9"], "--graceful-timeout has no place here: who develops"),
+    ],
+)
+def test_an_option_without_a_place_is_a_mistake(arguments: list[str], message: str) -> None:
+    given = vars(new_parser().parse_args(arguments))
+    with pytest.raises(ConfigError) as raised:
+        given_options(given)
+    assert str(raised.value).startswith(message)
 
 
 def test_daphnes_spellings() -> None:

@@ -124,21 +124,28 @@ LOGGING = {
 """
 
 
+SLOW = """
+import time
+print("It takes its time.", flush=True)
+time.sleep(60)
+"""
+
+
+def change(server: Runserver, path: Path, old: str, new: str, starts: int) -> None:
+    """Change a file, once it is watched by the process that was started so and so often."""
+
+    def is_watched() -> bool:
+        processes = server.stderr.split("Watching for file changes")[1:]
+        return len(processes) == starts and f"File {path} first seen" in processes[-1]
+
+    server.wait_until(is_watched)
+    path.write_text(path.read_text().replace(old, new))
+
+
 def test_changed_code_is_served_soon_whoever_listens(tmp_path: Path) -> None:
     project = make_project(tmp_path, WATCHED)
     urls, asgi = project / "mysite" / "urls.py", project / "mysite" / "asgi.py"
     with Runserver(project) as server:
-
-        def change(path: Path, old: str, new: str, starts: int) -> None:
-            """Change a file, once it is watched by the process that was started so and so often."""
-
-            def is_watched() -> bool:
-                processes = server.stderr.split("Watching for file changes")[1:]
-                return len(processes) == starts and f"File {path} first seen" in processes[-1]
-
-            server.wait_until(is_watched)
-            path.write_text(path.read_text().replace(old, new))
-
         old = server.url
         assert httpx.get(old).text == "one http ASGIRequest"
         with (
@@ -146,7 +153,7 @@ def test_changed_code_is_served_soon_whoever_listens(tmp_path: Path) -> None:
             connect(f"{websocket_url(old)}/echo/") as socket,
         ):
             next(stream.iter_raw())
-            change(urls, '"one"', '"second"', 1)
+            change(server, urls, '"one"', '"second"', 1)
             changed = time.monotonic()
             server.wait_until(lambda: len(server.urls) == 2)
             assert httpx.get(server.url).text == "second http ASGIRequest"
@@ -160,15 +167,42 @@ def test_changed_code_is_served_soon_whoever_listens(tmp_path: Path) -> None:
         assert "never retrieved" not in server.stderr
 
         # Broken code is shown, and watched; it is not imported, so it is seen by its traceback.
-        change(asgi, "import os", "import os, nothing_of_that_name", 2)
+        change(server, asgi, "import os", "import os, nothing_of_that_name", 2)
         server.wait_for("No module named 'nothing_of_that_name'")
-        change(asgi, ", nothing_of_that_name", "", 3)
+        change(server, asgi, ", nothing_of_that_name", "", 3)
         server.wait_until(lambda: len(server.urls) == 3)
         assert httpx.get(server.url).status_code == 200
 
         server.interrupt()
         assert server.exit_code() == 0
         assert "KeyboardInterrupt" not in server.stderr
+
+
+def test_mistakes_are_waited_for(tmp_path: Path) -> None:
+    """They are as many as there are processes that tell one, and then there is one that serves."""
+    project = make_project(tmp_path, f'{WATCHED}\nASERVER = {{"certfile": "/nowhere/a.pem"}}')
+    asgi, settings = project / "mysite" / "asgi.py", project / "mysite" / "settings.py"
+    asgi.write_text(f"raise SystemExit(3)\n{asgi.read_text()}")
+    with Runserver(project) as server:
+        server.wait_for("cannot import 'mysite.asgi:application': SystemExit: 3")
+        change(server, asgi, "raise SystemExit(3)", "", 1)
+        server.wait_for("Error: --certfile: ")
+        change(server, settings, '"certfile": "/nowhere/a.pem"', "", 2)
+        assert httpx.get(server.url).status_code == 200
+        server.interrupt()
+        assert server.exit_code() == 0
+
+
+@pytest.mark.parametrize("module", ["asgi", "urls"])
+def test_ctrl_c_during_the_start(tmp_path: Path, module: str) -> None:
+    """While the application is imported, or the project is checked."""
+    path = make_project(tmp_path) / "mysite" / f"{module}.py"
+    path.write_text(f"{SLOW}\n{path.read_text()}")
+    with Runserver(tmp_path, "--noreload") as server:
+        server.wait_for("It takes its time.")
+        server.interrupt()
+        assert server.exit_code() == 0
+        assert server.stderr == ""
 
 
 def test_noasgi_is_djangos_own_server(project: Path) -> None:
@@ -218,6 +252,7 @@ def test_a_busy_port(project: Path) -> None:
             "'mysite.asgi' has no 'app'",
         ),
         ("", ["--keep-alive", "x"], "--keep-alive: 'x' is not a number"),
+        ("", ["--access-log", "-"], "--access-log has no place here: the setting LOGGING says"),
         ("", ["--noasgi", "--certfile", "x"], "--certfile: Django's own server (--noasgi)"),
     ],
 )

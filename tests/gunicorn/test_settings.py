@@ -120,18 +120,22 @@ def test_logger_classes() -> None:
     assert not has_plain_logger(cfg)
 
 
-def test_environment() -> None:
+def test_environment(tmp_path: Path) -> None:
     """Where to listen and what to serve is not taken from it, nor what others call ASERVER's."""
+    file = tmp_path / "aserver.toml"
+    file.write_text('[bind]\nendpoint = ["tcp:1"]\nbacklog = 5\n[http]\nserver_name = "mine"\n')
     environ = {
+        "ASERVER_CONFIG": str(file),
         "ASERVER_PING_INTERVAL": "5",
         "ASERVER_BIND": "127.0.0.1:1",
         "ASERVER_PORT": "1",
+        "ASERVER_PROXY_PROTOCOL_BIND": "127.0.0.1:2",
         "ASERVER_APP": "a:b",
         "ASERVER_FACTORY": "1",
         "ASERVER_SERVER_NAME": "",
         "FORWARDED_ALLOW_IPS": "192.0.2.1",
     }
-    assert from_environ(environ) == {"ping_interval": 5.0, "server_name": ""}
+    assert from_environ(environ) == {"ping_interval": 5.0, "server_name": "", "backlog": 5}
 
 
 class Mine(Worker):
@@ -163,6 +167,12 @@ class Wrong(Worker):
     options = {"ping": 5}  # noqa: RUF012
 
 
+class Listening(Worker):
+    """Says what is gunicorn's to say: each worker would listen there on its own."""
+
+    options = {"endpoint": ("tcp:80",)}  # noqa: RUF012
+
+
 def check(worker: type[Worker], caplog: pytest.LogCaptureFixture, **settings: Any) -> str:
     cfg = Settings()
     for name, value in settings.items():
@@ -175,6 +185,8 @@ def test_what_the_arbiter_hears(caplog: pytest.LogCaptureFixture) -> None:
     assert check(Worker, caplog) == ""
     with pytest.raises(RuntimeError, match="there is no option 'ping'"):
         check(Wrong, caplog)
+    with pytest.raises(RuntimeError, match=r"^Listening.options: 'endpoint' is for gunicorn to s"):
+        check(Listening, caplog)
     with pytest.raises(RuntimeError, match="speaks HTTP only"):
         check(Worker, caplog, protocol="uwsgi")
     assert "no use for these settings: header_map, casefold_http_method" in check(

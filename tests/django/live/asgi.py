@@ -1,12 +1,14 @@
 """A page and a WebSocket that ask the database."""
 
+import asyncio
 import os
+from collections.abc import AsyncIterator
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.core.asgi import get_asgi_application
 from django.db import connections
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.urls import path
 
 from aserver.types import Receive, Scope, Send
@@ -27,7 +29,15 @@ def users(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"users": names(), **facts})
 
 
-urlpatterns = [path("users", users)]
+async def endless(request: HttpRequest) -> StreamingHttpResponse:
+    async def stream() -> AsyncIterator[bytes]:
+        yield b"begun"
+        await asyncio.Event().wait()
+
+    return StreamingHttpResponse(stream())
+
+
+urlpatterns = [path("users", users), path("endless", endless)]
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:

@@ -11,11 +11,9 @@ import signal
 import sys
 import threading
 from argparse import ArgumentParser
-from datetime import datetime
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from django.apps import apps
-from django.conf import settings
 from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler, StaticFilesHandler
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
@@ -23,16 +21,15 @@ from django.core.management.commands import runserver
 from django.db import connections
 from django.utils import autoreload
 
-from .... import __version__
 from ....config import Config
 from ....declarations import ConfigError
 from ....types import ASGIApplication, ServerError
-from ... import conf
+from ... import conf, static_files
+from ...banner import banner
 from ...command_options import add_options, given_options, joined
 
 # Between two looks at the files. Django's own second would be half of what a reload may take.
 _POLL_SECONDS = 0.5
-_QUIT = "CTRL-BREAK" if sys.platform == "win32" else "CONTROL-C"
 
 
 class Command(runserver.Command):
@@ -41,7 +38,8 @@ class Command(runserver.Command):
     help = "Starts a development server that speaks HTTP and WebSocket, on aserver."
 
     _owns_process = False  # called from the command line
-    _server: Any = None  # the one that runs in `_thread`
+    _given: Mapping[str, Any]  # options of the server
+    _request_stop: Callable[[], None] | None = None  # of the server that runs in `_thread`
     _thread: threading.Thread | None = None
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -53,19 +51,7 @@ class Command(runserver.Command):
             dest="use_asgi",
             help="Run Django's own development server, on WSGI; it has none of aserver's options.",
         )
-        if _has_static_files():
-            parser.add_argument(
-                "--nostatic",
-                action="store_false",
-                dest="use_static_handler",
-                help="Do not serve static files at STATIC_URL.",
-            )
-            parser.add_argument(
-                "--insecure",
-                action="store_true",
-                dest="insecure_serving",
-                help="Serve static files even if DEBUG is off.",
-            )
+        static_files.add_options(parser)
         add_options(parser)
 
     def run_from_argv(self, argv: list[str]) -> None:
@@ -75,12 +61,12 @@ class Command(runserver.Command):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Check what can be checked at once, then go on as Django's command."""
-        given = _given(options)
+        self._given = _given(options)
         if not options["use_asgi"]:
-            if "certfile" in given:
+            if "certfile" in self._given:
                 raise CommandError("--certfile: Django's own server (--noasgi) speaks no https.")
-        elif not _is_child():
-            # A child waits until a mistake in the settings is corrected.
+        elif options["use_reloader"] and not _is_child():
+            # A mistake in the settings is told at once; a child waits until it is corrected.
             try:
                 conf.application_path()
                 conf.server_options()
@@ -112,27 +98,24 @@ class Command(runserver.Command):
 
     def _leave(self, code: int) -> None:
         """Stop the server in its thread: this process ends, perhaps to be started anew."""
-        if self._server is None or self._thread is None:
+        if self._request_stop is None or self._thread is None:
             return
-        from ...serving import exit_in_bounded_time
+        from ....running import end_in_bounded_time
+        from ...serving import EXIT_SECONDS
 
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        exit_in_bounded_time(code)
-        self._server.request_stop()
+        end_in_bounded_time(EXIT_SECONDS, code)
+        self._request_stop()
         self._thread.join()
 
     def get_handler(self, *args: Any, **options: Any) -> Any:
         """The application of Django's own server."""
         handler = super().get_handler(*args, **options)
-        return StaticFilesHandler(handler) if _serves_static_files(options) else handler
+        return static_files.wrapped(handler, StaticFilesHandler, options)
 
     def get_application(self, options: dict[str, Any]) -> ASGIApplication:
         """The application of ours."""
-        application = conf.application()
-        if _serves_static_files(options):
-            static: ASGIApplication = ASGIStaticFilesHandler(application)
-            return static
-        return application
+        return static_files.wrapped(conf.application(), ASGIStaticFilesHandler, options)
 
     def inner_run(self, *args: Any, **options: Any) -> None:
         """Check the project, then serve it; under the autoreloader, in a thread."""
@@ -140,16 +123,12 @@ class Command(runserver.Command):
             super().inner_run(*args, **options)
             return
         autoreload.raise_last_exception()
-        self._check_project(options)
-        reloads = options["use_reloader"]
         try:
-            self._serve(options)
-        except ImproperlyConfigured as error:
-            if reloads:  # it prints what was raised, and waits for a change
+            self._check_project(options)
+            self._try_to_serve(options)
+        except KeyboardInterrupt:  # the server, which has a handler for it, was not there yet
+            if options["use_reloader"]:  # in a thread, it is the project's own
                 raise
-            raise CommandError(str(error)) from None
-        except (ServerError, ConfigError) as error:
-            self._fail(error, reloads=reloads)
         if message := options.get("shutdown_message"):
             self.stdout.write(message)
 
@@ -163,28 +142,44 @@ class Command(runserver.Command):
         for connection in connections.all(initialized_only=True):
             connection.close()
 
+    def _try_to_serve(self, options: dict[str, Any]) -> None:
+        reloads = options["use_reloader"]
+        try:
+            self._serve(options)
+        except ImproperlyConfigured as error:
+            if reloads:  # it prints what was raised, and waits for a change
+                raise
+            raise CommandError(str(error)) from None
+        except (ServerError, ConfigError) as error:
+            self._fail(error, reloads=reloads)
+
     def _serve(self, options: dict[str, Any]) -> None:
         from ....running import run_server
+        from ....server import Server
         from ...request_log import RequestLog, set_up_logging
-        from ...serving import GRACE_SECONDS, DevelopmentServer, exit_in_bounded_time
+        from ...serving import GRACE_SECONDS, Development
 
         application = self.get_application(options)
-        values = {**conf.server_options(), **_given(options), "graceful_timeout": GRACE_SECONDS}
+        values = {**conf.server_options(), **self._given, "graceful_timeout": GRACE_SECONDS}
         config = Config.of(bind=self._address, **values)
         log = set_up_logging(options["verbosity"])
-        server = DevelopmentServer(
-            application, config, access_log=RequestLog(config.log.access_log_exclude)
-        )
 
         def on_stop() -> None:
             if log is not None:
-                log.setLevel(logging.ERROR)  # that requests are cancelled is what was asked for
-            if self._owns_process and not options["use_reloader"]:
-                exit_in_bounded_time(0)
+                log.setLevel(logging.ERROR)  # that requests are ended is what was asked for
 
-        server.on_start = lambda: self._announce(server.port, is_secure=server.has_tls)
-        server.on_stop = on_stop
-        self._server, self._thread = server, threading.current_thread()
+        observer = Development(
+            lambda port: self._announce(port, is_secure=server.has_tls),
+            on_stop,
+            ends_process=self._owns_process and not options["use_reloader"],
+        )
+        server = Server(
+            application,
+            config,
+            access_log=RequestLog(config.log.access_log_exclude),
+            observer=observer,
+        )
+        self._request_stop, self._thread = server.request_stop, threading.current_thread()
         run_server(server)
 
     @property
@@ -195,24 +190,18 @@ class Command(runserver.Command):
     def _announce(self, port: int, *, is_secure: bool) -> None:
         host = self._address.rpartition(":")[0]
         scheme = "https" if is_secure else "http"
-        self.stdout.write(
-            f"{datetime.now():%B %d, %Y - %X}\n"
-            f"Django version {self.get_version()}, using settings {settings.SETTINGS_MODULE!r}\n"
-            f"Starting ASGI/aserver version {__version__} development server at "
-            f"{scheme}://{host}:{port}/\n"
-            f"Quit the server with {_QUIT}."
-        )
+        self.stdout.write(banner(f"{scheme}://{host}:{port}/"))
         self.stdout.flush()  # it may be a pipe, as in a container
 
     def _fail(self, error: ServerError | ConfigError, *, reloads: bool) -> None:
-        """Say why it does not serve; wait for a change if that may help, else end the process."""
-        from ....lifespan import LifespanError
+        """Say why it does not serve. The autoreloader waits for a change, if one can mend that."""
+        from ....listener import BindError
         from ....running import exit_now
 
         self.stderr.write(f"Error: {error}")
         if not reloads:
             sys.exit(1)
-        if not isinstance(error, LifespanError):
+        if isinstance(error, BindError):
             exit_now(1)  # in a thread, sys.exit() would end only that
 
 
@@ -226,14 +215,3 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
         return given_options(options)
     except ConfigError as error:
         raise CommandError(str(error)) from None
-
-
-def _has_static_files() -> bool:
-    installed: bool = apps.is_installed("django.contrib.staticfiles")
-    return installed
-
-
-def _serves_static_files(options: dict[str, Any]) -> bool:
-    """Whether to, by the options; without them, that app is not installed."""
-    wanted = options.get("use_static_handler", _has_static_files())
-    return bool(wanted and (settings.DEBUG or options.get("insecure_serving", False)))
