@@ -19,7 +19,7 @@ run: $(VENV)/.example
 	$(BIN)/aserver --app-dir examples/chat $(ARGS) chatsite.asgi:application
 
 test: services lint types
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

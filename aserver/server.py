@@ -18,24 +18,18 @@ from .addresses import names_certificate
 from .app import load_app
 from .config import Config
 from .context import TICK, Context
+from .draining import cut_off, end_all
 from .engine_choice import choose_forwarding, choose_frames, choose_parser, choose_wire
 from .entrances import Entrances
 from .lifespan import Lifespan
-from .limits import drain_all, sweep
+from .limits import sweep
 from .listener import Listener
-from .logs import enable_loggers, server_log
+from .logs import enable_loggers
 from .observer import Observer
 from .seams import Parser, RequestLog
 from .sockets import open_listeners
 from .types import ASGIApplication
 
-# Once there is no listener: for requests that are on their way.
-_PATIENCE_SECONDS = 0.5
-# For connections that have been closed to be gone.
-_MOMENT_SECONDS = 0.05
-# After the grace time: for applications to end by themselves, and cancelled, to clean up.
-_LEAVE_SECONDS = 0.1
-_CANCEL_SECONDS = 2.0
 # For the application's own lifespan.shutdown, however short the grace time is.
 _MIN_SHUTDOWN_SECONDS = 5.0
 
@@ -121,7 +115,7 @@ class Server:
             self._observer.on_start(self)
         except BaseException:
             if self._context is not None:
-                self._cut_off(self._context)
+                cut_off(self._context)
             if self._lifespan is not None:
                 await self._lifespan.shutdown(_MIN_SHUTDOWN_SECONDS)
             await self._undo()
@@ -282,21 +276,14 @@ class Server:
         try:
             self._observer.on_stop(self)
             await self._stop_accepting(context)
-            if not await self._drain(context, grace):
-                await self._cancel(context)
+            await end_all(context, grace, self._forced)
         finally:
-            self._cut_off(context)
+            cut_off(context)
             try:
                 await catch_up()
                 await lifespan.shutdown(max(grace, _MIN_SHUTDOWN_SECONDS))
             finally:
                 await self._undo()
-
-    def _cut_off(self, context: Context) -> None:
-        """Close every connection now; with a reset, so that nothing cut looks complete."""
-        context.admission.lift()
-        for connection in list(context.connections):
-            connection.abort(reset=True)
 
     async def _stop_accepting(self, context: Context) -> None:
         """Close the listeners, and take in who has been waiting in the accept queue."""
@@ -316,53 +303,6 @@ class Server:
                 await self._loop.connect_accepted_socket(new_protocol, sock)
             except OSError:  # it has left already
                 sock.close()
-
-    async def _drain(self, context: Context, grace: float) -> bool:
-        """Let what is in progress end; returns whether it did, in the grace time."""
-        patience = min(grace, _PATIENCE_SECONDS)
-        drain_all(context.connections, patient=patience > 0)
-        if await self._settle(context, patience):
-            return True
-        drain_all(context.connections)
-        if await self._settle(context, _MOMENT_SECONDS):
-            return True
-        server_log.info(
-            "Stopping; requests in progress: %d, connections: %d, waiting %g seconds for them at "
-            "most (a second signal ends the wait)",
-            len(context.cycles),
-            len(context.connections),
-            grace,
-        )
-        return await self._settle(context, grace - patience)
-
-    async def _settle(self, context: Context, timeout: float, *, forced: bool = False) -> bool:
-        """Wait until nothing is in progress; False after `timeout`, or when asked to hurry."""
-        settled = asyncio.ensure_future(context.settled())
-        hurry = asyncio.ensure_future(self._forced.wait())
-        waited_for = {settled} if forced else {settled, hurry}
-        try:
-            await asyncio.wait(waited_for, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-            return settled.done()
-        finally:
-            settled.cancel()
-            hurry.cancel()
-
-    async def _cancel(self, context: Context) -> None:
-        """End every call of the application, and wait for that, but not long.
-
-        Django cleans up behind a client that has left. Cancelled, it lets the view go on alone.
-        """
-        if not context.cycles:
-            return
-        server_log.warning("Ending requests that are still in progress: %d", len(context.cycles))
-        for cycle in list(context.cycles):
-            cycle.dismiss()
-        await self._settle(context, _LEAVE_SECONDS, forced=True)
-        for cycle in list(context.cycles):
-            cycle.cancel()
-        await self._settle(context, _CANCEL_SECONDS, forced=True)
-        if context.cycles:
-            server_log.error("Requests that ignore their cancellation: %d", len(context.cycles))
 
     async def _undo(self) -> None:
         """Let go of everything that `start` made."""

@@ -1,0 +1,163 @@
+"""What is in progress when a server stops: who is waited for, who is told, who is cut off."""
+
+import asyncio
+import contextlib
+import socket
+import time
+
+import httpx
+import pytest
+
+import aserver.draining as module
+from aserver import Config, Server
+from aserver.types import Receive, Scope, Send
+from tests.inside import Run, accepts, ask, hello, respond, wait_for
+from tests.processes import DEADLINE, get, read_all
+from tests.served import lifespan
+
+
+def test_a_silent_connection_is_not_waited_for(run_in_loop: Run[None]) -> None:
+    async def test() -> None:
+        server = Server(hello, Config.of(port=0, graceful_timeout=30))
+        await server.start()
+        with socket.create_connection(server.sockets[0].getsockname()) as sock:
+            sock.settimeout(DEADLINE)
+            started = time.perf_counter()
+            await server.stop()
+            assert time.perf_counter() - started < 3
+            assert sock.recv(1) == b""
+
+    run_in_loop(test())
+
+
+def test_a_grace_time_of_nothing_cancels_at_once(run_in_loop: Run[None]) -> None:
+    begun = asyncio.Event()
+    cancelled = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        assert scope["type"] == "http"
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    async def test() -> None:
+        server = Server(app, Config.of(port=0, graceful_timeout=0))
+        await server.start()
+        asking = asyncio.ensure_future(ask(server.url))
+        await begun.wait()
+        started = time.perf_counter()
+        await server.stop()
+        assert time.perf_counter() - started < 1
+        assert cancelled.is_set()
+        assert (await asking).startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+
+    run_in_loop(test())
+
+
+def test_who_listens_hears_of_the_end_before_it_is_cancelled(
+    run_in_loop: Run[None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Django cleans up behind a client that leaves. Cancelled, it would not."""
+    ends: list[object] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await lifespan(receive, send)
+            return
+        await receive()
+        if scope["path"] == "/stream":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"so far", "more_body": True})
+        try:
+            ends.append((await receive())["type"])
+        except asyncio.CancelledError:
+            ends.append("cancelled")
+            raise
+
+    async def test() -> None:
+        server = Server(app, Config.of(port=0, graceful_timeout=0.05))
+        await server.start()
+        async with httpx.AsyncClient() as client:
+            silent = asyncio.ensure_future(client.get(server.url))
+            async with client.stream("GET", f"{server.url}/stream") as response:
+                pieces = response.aiter_raw()
+                assert await anext(pieces) == b"so far"
+                await server.stop()
+                with pytest.raises(httpx.TransportError):
+                    await anext(pieces)
+            assert (await silent).status_code == 503
+
+    run_in_loop(test())
+    assert ends == ["http.disconnect"] * 2
+    first, second = caplog.messages
+    assert first == "Ending requests that are still in progress: 2"
+    assert second.endswith(": not done when the server stopped, answered 503")
+
+
+def test_asked_twice_it_waits_no_longer_even_for_the_stubborn(
+    run_in_loop: Run[None], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_CANCEL_SECONDS", 0.05)
+    begun = asyncio.Event()
+    released = asyncio.Event()
+    ended = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        assert scope["type"] == "http"
+        begun.set()
+        while not released.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await released.wait()
+        ended.set()
+
+    async def test() -> None:
+        server = Server(app, Config.of(port=0, graceful_timeout=60))
+        serving = asyncio.ensure_future(server.serve())
+        await wait_for(lambda: accepts(server))
+        asking = asyncio.ensure_future(ask(server.url))
+        await begun.wait()
+        server.request_stop()
+        server.request_stop()
+        started = time.perf_counter()
+        await serving
+        assert time.perf_counter() - started < 1
+        assert (await asking).startswith(b"HTTP/1.1 503 ")
+        released.set()
+        await ended.wait()
+        await asyncio.sleep(0)
+
+    run_in_loop(test())
+    ending, answered, ignoring = caplog.messages
+    assert ending == "Ending requests that are still in progress: 1"
+    assert answered.endswith(": not done when the server stopped, answered 503")
+    assert ignoring == "Requests that ignore their cancellation: 1"
+
+
+def test_who_does_not_read_its_response_is_not_waited_for(
+    run_in_loop: Run[None], caplog: pytest.LogCaptureFixture
+) -> None:
+    ended = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        assert scope["type"] == "http"
+        await respond(send, bytes(20_000_000))
+        ended.set()
+
+    async def test() -> None:
+        server = Server(app, Config.of(port=0, graceful_timeout=0.05))
+        await server.start()
+        with socket.create_connection(server.sockets[0].getsockname()) as sock:
+            sock.settimeout(DEADLINE)
+            sock.sendall(get("/"))
+            await ended.wait()
+            started = time.perf_counter()
+            await server.stop()
+            assert time.perf_counter() - started < 1
+            with pytest.raises(ConnectionResetError):
+                read_all(sock)
+        assert caplog.messages == []
+
+    run_in_loop(test())
