@@ -1,19 +1,15 @@
 """The demo site, as its tests start it."""
 
 import os
-import queue
-import re
 import subprocess
-import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.processes import PYTHON, Process
+
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "chat"
-PYTHON = [sys.executable, "-W", "error"]
 APPLICATION = "chatsite.asgi:application"
-LISTENING = re.compile(r"listening on (http://\S+)", re.IGNORECASE)
 
 
 def environment(database: Path, **changes: str) -> dict[str, str]:
@@ -28,43 +24,11 @@ def environment(database: Path, **changes: str) -> dict[str, str]:
 @contextmanager
 def served(environ: dict[str, str]) -> Iterator[str]:
     """Serve the demo, give its address, and in the end see that all went quietly."""
-    command = [*PYTHON, "-m", "aserver", "--app-dir", str(EXAMPLE), "-b", "127.0.0.1:0"]
-    server = subprocess.Popen(
-        [*command, APPLICATION],
-        env=environ,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    lines: list[str] = []
-    found: queue.SimpleQueue[str] = queue.SimpleQueue()
-
-    def read_log() -> None:
-        assert server.stderr is not None
-        with server.stderr:
-            for line in server.stderr:
-                lines.append(line)
-                if match := LISTENING.search(line):
-                    found.put(match[1])
-        found.put("")  # it ended without a word
-
-    reader = threading.Thread(target=read_log)
-    reader.start()
-    try:
-        url = found.get(timeout=30)
-        assert url, "".join(lines)
-        yield url
-    finally:
-        server.terminate()
-        try:
-            server.wait(timeout=15)
-        finally:
-            server.kill()
-            reader.join()
-    log = "".join(lines)
-    assert server.returncode == 0, log
-    assert "Traceback" not in log, log
-    assert "Warning:" not in log, log
+    with Process(APPLICATION, "--app-dir", str(EXAMPLE), environ=environ) as server:
+        yield server.url
+        assert server.end() == 0, server.stderr
+    assert "Traceback" not in server.stderr, server.stderr
+    assert "Warning:" not in server.stderr, server.stderr
 
 
 def migrate(path: Path) -> Path:

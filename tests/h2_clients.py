@@ -4,7 +4,6 @@ import socket
 import ssl
 from collections import defaultdict
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Self
 
 from h2 import events
@@ -85,12 +84,7 @@ class H2Client:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *failure: object) -> None:
         self.sock.close()
 
     # Sending

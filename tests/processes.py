@@ -1,38 +1,191 @@
-"""Real server processes: started, watched, signalled, ended; every step with a deadline."""
+"""Real processes: started, watched, signalled, ended; every step with a deadline."""
 
 import contextlib
 import os
 import re
 import resource
-import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Self
+from signal import SIGKILL, SIGTERM, Signals
+from typing import IO, Any, ClassVar, Self
 from urllib.parse import urlsplit
 
 ROOT = Path(__file__).resolve().parent.parent
 DEADLINE = 20.0
 # Every event loop with every parser.
 MATRIX = [(loop, parser) for loop in ("asyncio", "uvloop") for parser in ("httptools", "h11")]
+PYTHON = [sys.executable, "-W", "error"]
+COMMAND = [*PYTHON, "-m", "aserver"]
 _LISTENING = re.compile(r"Listening on (\S+:\S+)")
 
 
-class Process:
-    """`python -m aserver APP`, from its first line to its exit code.
+class Program:
+    """A program, from its start to its exit code; what it writes is gathered meanwhile.
+
+        with Program(["redis-server", "--port", "0"]) as program:
+            program.wait_for("Server initialized")
+            assert program.end() == 0
+
+    Leaving the block ends it, if it is still there.
+
+    Args:
+        command: What runs; it must stay in the foreground.
+        cwd: Where.
+        environ: Variables beside those of this process; None takes one away.
+        popen: More for `subprocess.Popen`. Output that is to go elsewhere is not gathered.
+
+    Attributes:
+        farewell: What it is sent at the end of the block.
+    """
+
+    farewell: ClassVar[Signals] = SIGTERM
+
+    def __init__(
+        self,
+        command: Sequence[str | Path],
+        *,
+        cwd: Path | None = None,
+        environ: Mapping[str, str | None] | None = None,
+        **popen: Any,
+    ) -> None:
+        variables = {**os.environ, **(environ or {})}
+        pipe = subprocess.PIPE
+        streams = {"stdin": subprocess.DEVNULL, "stdout": pipe, "stderr": pipe}
+        self._process: subprocess.Popen[str] = subprocess.Popen(
+            command,
+            cwd=cwd,
+            env={name: value for name, value in variables.items() if value is not None},
+            encoding="utf-8",
+            errors="replace",
+            **{**streams, **popen},
+        )
+        self.pid = self._process.pid
+        self._stdout: list[str] = []
+        self._stderr: list[str] = []
+        pipes = ((self._process.stdout, self._stdout), (self._process.stderr, self._stderr))
+        self._readers = [
+            threading.Thread(target=_gather, args=(pipe, lines), daemon=True)
+            for pipe, lines in pipes
+            if pipe is not None
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        try:
+            self.end(self.farewell)
+        finally:
+            self._process.kill()
+            self._process.wait(DEADLINE)
+
+    @property
+    def stdout(self) -> str:
+        """What it has written to standard output so far."""
+        return "".join(self._stdout)
+
+    @property
+    def stderr(self) -> str:
+        """What it has written to standard error so far."""
+        return "".join(self._stderr)
+
+    @property
+    def output(self) -> str:
+        """What it has written so far, wherever."""
+        return self.stdout + self.stderr
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is not there any more."""
+        return self._process.poll() is not None
+
+    def wait_for(self, text: str, count: int = 1) -> None:
+        """Wait until it has written this, so many times."""
+        self.wait_until(lambda: self.output.count(text) >= count)
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Wait until it is so. If the program ends meanwhile, it must be so by then."""
+        wait_until(lambda: condition() or self.has_ended, tell=lambda: self.output)
+        if self.has_ended:
+            self.exit_code()  # all its output is there
+            assert condition(), self.output
+
+    def signal(self, number: Signals) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
+
+    def exit_code(self, timeout: float = DEADLINE) -> int:
+        """Wait until it has ended, and all its output is there."""
+        try:
+            code = self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"it does not end: {self.output}") from None
+        for reader in self._readers:
+            reader.join(DEADLINE)
+            assert not reader.is_alive(), "somebody else has its output open"
+        return code
+
+    def end(self, number: Signals = SIGTERM) -> int:
+        """End it by this signal, if it is still there; returns its exit code."""
+        self.signal(number)
+        return self.exit_code()
+
+
+def _gather(pipe: IO[str], lines: list[str]) -> None:
+    with pipe:
+        for line in pipe:
+            lines.append(line)  # noqa: PERF402 - each when it comes
+
+
+class Aserver(Program):
+    """aserver, by whatever command, and where it listens. Leaving the block kills it."""
+
+    farewell = SIGKILL
+
+    @property
+    def urls(self) -> list[str]:
+        """The addresses that it has said it listens on."""
+        return _LISTENING.findall(self.stderr)
+
+    @property
+    def url(self) -> str:
+        """The first of them; waits for it."""
+        return self.wait_for_urls(1)[0]
+
+    def wait_for_urls(self, count: int) -> list[str]:
+        """Wait until it listens on so many addresses."""
+        self.wait_until(lambda: len(self.urls) >= count)
+        return self.urls
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port of the URL, for a socket."""
+        parts = urlsplit(self.url)
+        assert parts.hostname is not None
+        assert parts.port is not None
+        return parts.hostname, parts.port
+
+    def connect(self, timeout: float = DEADLINE) -> socket.socket:
+        """A new TCP connection to it."""
+        return socket.create_connection(self.address, timeout)
+
+
+class Process(Aserver):
+    """`python -m aserver APP`, and what the kernel knows of it.
 
         with Process("tests.served:app", "--loop", "asyncio") as server:
             httpx.get(server.url)
             server.signal(signal.SIGTERM)
             assert server.exit_code() == 0
 
-    It listens on a free port of 127.0.0.1 unless the options say otherwise. Leaving the block kills
-    it, if it is still there.
+    It listens on a free port of 127.0.0.1 unless the options say otherwise.
 
     Args:
         app: The import string, looked for in the repository.
@@ -43,100 +196,7 @@ class Process:
     def __init__(self, app: str, *options: str, environ: Mapping[str, str] | None = None) -> None:
         if not any(option in ("-b", "--bind", "-u", "--unix-socket") for option in options):
             options = ("--bind", "127.0.0.1:0", *options)
-        self._process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "aserver", *options, app],
-            cwd=ROOT,
-            env={**os.environ, **(environ or {})},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self.pid = self._process.pid
-        self.urls: list[str] = []
-        self._output: dict[str, list[str]] = {"stdout": [], "stderr": []}
-        self._ended = False
-        self._changed = threading.Condition()
-        self._readers = [
-            threading.Thread(target=self._read, args=(name, pipe), daemon=True)
-            for name, pipe in (("stdout", self._process.stdout), ("stderr", self._process.stderr))
-        ]
-        for reader in self._readers:
-            reader.start()
-
-    def _read(self, name: str, pipe: IO[str]) -> None:
-        with pipe:
-            for line in pipe:
-                with self._changed:
-                    self._output[name].append(line)
-                    if name == "stderr" and (match := _LISTENING.search(line)):
-                        self.urls.append(match[1])
-                    self._changed.notify_all()
-        with self._changed:
-            self._ended = True
-            self._changed.notify_all()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._process.kill()
-        self._process.wait(DEADLINE)
-        for reader in self._readers:
-            reader.join(DEADLINE)
-
-    @property
-    def url(self) -> str:
-        """The first address it listens on; waits for it."""
-        self._wait(lambda: bool(self.urls) or self._ended)
-        assert self.urls, f"it ended without listening: {self.stderr}"
-        return self.urls[0]
-
-    @property
-    def address(self) -> tuple[str, int]:
-        """Host and port of the URL, for a socket."""
-        parts = urlsplit(self.url)
-        assert parts.hostname is not None
-        assert parts.port is not None
-        return parts.hostname, parts.port
-
-    @property
-    def stdout(self) -> str:
-        """What it has written to standard output so far."""
-        return "".join(self._output["stdout"])
-
-    @property
-    def stderr(self) -> str:
-        """What it has written to standard error so far."""
-        return "".join(self._output["stderr"])
-
-    def wait_for(self, text: str) -> None:
-        """Wait until it has written this to standard error."""
-        self._wait(lambda: text in self.stderr or self._ended)
-        assert text in self.stderr, self.stderr
-
-    def _wait(self, condition: Callable[[], bool]) -> None:
-        with self._changed:
-            assert self._changed.wait_for(condition, DEADLINE), self.stderr
-
-    def signal(self, number: signal.Signals) -> None:
-        """Send it a signal."""
-        self._process.send_signal(number)
-
-    def exit_code(self, timeout: float = DEADLINE) -> int:
-        """Wait until it has ended, and all its output is there."""
-        code = self._process.wait(timeout)
-        for reader in self._readers:
-            reader.join(DEADLINE)
-        return code
-
-    def connect(self, timeout: float = DEADLINE) -> socket.socket:
-        """A new TCP connection to it."""
-        return socket.create_connection(self.address, timeout)
+        super().__init__([*COMMAND, *options, app], cwd=ROOT, environ=environ)
 
     @property
     def memory(self) -> int:
@@ -166,11 +226,15 @@ def _status(pid: int, name: str) -> int:
     return int(match[1]) * 1024
 
 
-def wait_until(condition: Callable[[], bool], timeout: float = DEADLINE) -> float:
-    """Ask until it is so; returns how many seconds that took."""
+def wait_until(
+    condition: Callable[[], bool],
+    timeout: float = DEADLINE,
+    tell: Callable[[], str] = lambda: "it did not come to that in time",
+) -> float:
+    """Ask until it is so, or fail with what there is to tell; returns how long it took."""
     started = time.perf_counter()
     while not condition():
-        assert time.perf_counter() - started < timeout, "it did not come to that in time"
+        assert time.perf_counter() - started < timeout, tell()
         time.sleep(0.002)
     return time.perf_counter() - started
 
@@ -210,12 +274,14 @@ def in_threads(*calls: Callable[[], object]) -> Iterator[list[threading.Thread]]
     assert not any(thread.is_alive() for thread in threads)
 
 
-def run_python(*arguments: str, cwd: Path = ROOT) -> tuple[int, str]:
-    """Run Python to its end; returns the exit code and what it wrote."""
-    command = [sys.executable, *arguments]
+def run_python(
+    *arguments: str, cwd: Path = ROOT, environ: Mapping[str, str] | None = None
+) -> tuple[int, str]:
+    """Run Python to its end, with more variables; returns the exit code and what it wrote."""
     done = subprocess.run(
-        command,
+        [sys.executable, *arguments],
         cwd=cwd,
+        env={**os.environ, **(environ or {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -14,7 +14,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pytest
 
@@ -22,7 +22,7 @@ from aserver import __version__, cli, running
 from aserver.cli import main
 from aserver.config import Config
 from tests.certificates import Authority
-from tests.processes import DEADLINE, get, read_all
+from tests.processes import COMMAND, DEADLINE, Aserver, get, read_all
 from tests.test_entrances import SPEAKS_TLS
 from tests.test_sockets import needs_ipv6
 
@@ -368,36 +368,8 @@ def test_without_standard_output_there_is_no_access_log(
 
 # Real processes
 
-COMMAND = [sys.executable, "-W", "error", "-m", "aserver"]
 # What a server says that listens on one address of TCP: two of Daphne's lines, and its URL.
 FIRST_LINES = 3
-
-
-class Started:
-    """A server process that listens."""
-
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
-        self.process = process
-        assert process.stderr is not None
-        self._pipe: IO[str] = process.stderr
-        self.stderr = ""
-        self.urls: list[str] = []
-
-    def read_line(self) -> str:
-        line = self._pipe.readline()
-        self.stderr += line
-        assert line, f"it ended: {self.stderr}"
-        return line
-
-    def wait_until_ready(self, listeners: int) -> None:
-        while len(self.urls) < listeners:
-            if match := re.search(r"Listening on (\S+:\S+)$", self.read_line()):
-                self.urls.append(match[1])
-
-    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
-        self.process.send_signal(number)
-        self.stderr += self.process.communicate(timeout=DEADLINE)[1]
-        return self.process.returncode
 
 
 @contextlib.contextmanager
@@ -407,19 +379,11 @@ def started(
     listeners: int = 1,
     command: list[str] = COMMAND,
     **popen: Any,
-) -> Iterator[Started]:
-    """Serve; what is started is ended."""
-    popen.setdefault("stdout", subprocess.DEVNULL)
-    process = subprocess.Popen(
-        [*command, *options, app], stderr=subprocess.PIPE, text=True, **popen
-    )
-    try:
-        server = Started(process)
-        server.wait_until_ready(listeners)
+) -> Iterator[Aserver]:
+    """Serve, in the current directory; what is started is ended."""
+    with Aserver([*command, *options, app], **popen) as server:
+        server.wait_for_urls(listeners)
         yield server
-    finally:
-        process.kill()
-        process.communicate(timeout=DEADLINE)
 
 
 def ask(family: int, address: Any) -> tuple[Any, Any, Any]:

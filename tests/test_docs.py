@@ -17,7 +17,6 @@ import sys
 import tomllib
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,7 @@ from aserver.forwarding import Forwarding
 from aserver.options import build_parser, load
 from aserver.testing import serve
 from aserver.types import Receive, Scope, Send
-from tests.processes import ROOT, Process
+from tests.processes import PYTHON, ROOT, Aserver, Process
 from tests.test_budget import CASES
 from tests.test_layering import LAYERS, PACKAGE
 
@@ -326,7 +325,7 @@ def test_configurations_of_logging(file: str, tmp_path: Path) -> None:
         "import logging, sys; from aserver.config import Log; from aserver import logs; "
         "logs.set_up_logging(Log(log_config=sys.argv[1])); logs.server_log.info('Hello')"
     )
-    subprocess.run([sys.executable, "-W", "error", "-c", code, file], cwd=tmp_path, check=True)
+    subprocess.run([*PYTHON, "-c", code, file], cwd=tmp_path, check=True)
     assert "aserver.server INFO Hello" in (tmp_path / "mysite.log").read_text()
 
 
@@ -630,11 +629,10 @@ def test_first_application_piece_by_piece(tmp_path: Path) -> None:
 
 def test_embedded(tmp_path: Path) -> None:
     write_files(DOCS / "howto" / "embedding.md", tmp_path)
-    with program([str(tmp_path / "embedded.py")]) as process:
-        assert process.stdout is not None
-        assert get(process.stdout.readline().strip()) == b"Hello, world!"
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+    with Aserver([*PYTHON, tmp_path / "embedded.py"]) as process:
+        process.wait_until(lambda: "\n" in process.stdout)
+        assert get(process.stdout.strip()) == b"Hello, world!"
+        assert process.end() == 0
 
 
 def test_run(tmp_path: Path) -> None:
@@ -643,29 +641,10 @@ def test_run(tmp_path: Path) -> None:
         "import logging, runpy, sys; logging.basicConfig(level='INFO'); "
         "runpy.run_path(sys.argv[1], run_name='__main__')"
     )
-    with program(["-c", code, str(tmp_path / "simple.py")]) as process:
-        assert process.stderr is not None
-        assert process.stdout is not None
-        url = next(line.split()[-1] for line in process.stderr if "Listening on http" in line)
-        assert get(url) == b"Hello, world!"
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
-        assert '"GET /" 200 13' in process.stdout.read()
-
-
-@contextmanager
-def program(arguments: list[str]) -> Iterator[subprocess.Popen[str]]:
-    """A Python program, which is ended with the block."""
-    with subprocess.Popen(
-        [sys.executable, "-W", "error", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+    with Aserver([*PYTHON, "-c", code, tmp_path / "simple.py"]) as process:
+        assert get(process.url) == b"Hello, world!"
+        assert process.end() == 0
+        assert '"GET /" 200 13' in process.stdout
 
 
 def test_django(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, FilePayload, Page, expect, sync_playwright
 
-from tests.example_chat import EXAMPLE, PYTHON, environment, migrate, served
+from tests.example_chat import EXAMPLE, environment, migrate, served
+from tests.processes import PYTHON
 from tests.services import require_program
 
 CSRF_TOKEN = re.compile(r'name="csrfmiddlewaretoken" value="(\w+)"')

@@ -1,9 +1,7 @@
 """The chat as people use it: browsers, a server that restarts, two servers with Redis between."""
 
 import re
-import signal
 import socket
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -13,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, WebSocketRoute, expect, sync_playwright
 
 from tests.example_chat import APPLICATION, EXAMPLE, environment, migrate
-from tests.processes import Process, wait_until
+from tests.processes import Process, Program
 from tests.services import require_program
 
 pytestmark = pytest.mark.services
@@ -36,8 +34,7 @@ def start(database: Path, bind: str = "127.0.0.1:0", **environ: str) -> Process:
 
 def stop(server: Process) -> None:
     """As a supervisor does, and see that all went quietly."""
-    server.signal(signal.SIGTERM)
-    assert server.exit_code() == 0, server.stderr
+    assert server.end() == 0, server.stderr
     assert "Traceback" not in server.stderr, server.stderr
 
 
@@ -256,13 +253,10 @@ def redis(directory: Path) -> Iterator[str]:
     with closing(socket.create_server(("127.0.0.1", 0))) as free:
         port = free.getsockname()[1]
     settings = f"--bind 127.0.0.1 --port {port} --appendonly no --dir {directory} --save".split()
-    with subprocess.Popen([program, *settings, ""], stdout=subprocess.DEVNULL) as server:
-        try:
-            wait_until(lambda: answers(port) or server.poll() is not None)
-            yield f"redis://127.0.0.1:{port}/0"
-        finally:
-            server.terminate()
-    assert server.returncode == 0
+    with Program([program, *settings, ""]) as server:
+        server.wait_until(lambda: answers(port))
+        yield f"redis://127.0.0.1:{port}/0"
+        assert server.end() == 0, server.output
 
 
 def answers(port: int) -> bool:

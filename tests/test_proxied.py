@@ -1,4 +1,7 @@
-"""Connections that begin with a PROXY header: whom they are for, and who may have one."""
+"""Connections that begin with a PROXY header: whom they are for, and who may have one.
+
+`test_proxied_tls` has those that go on with TLS.
+"""
 
 import logging
 from typing import Any
@@ -9,8 +12,10 @@ from aserver.connection import Connection
 from aserver.limits import Phase
 from aserver.networks import Networks
 from aserver.proxied import ProxiedConnection
+from aserver.tls_contexts import Certificates
 from aserver.types import Receive, Scope, Send
-from tests.fakes import FakeClock, MemoryTransport, new_context, rounds
+from tests.fakes import FakeClock, new_context, rounds
+from tests.tls_stage import Line
 
 pytestmark = pytest.mark.asyncio
 
@@ -21,13 +26,15 @@ GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 class Site:
     """One connection, and the scopes that came of it."""
 
-    def __init__(self, allowed: str = "*", **options: Any) -> None:
+    def __init__(
+        self, allowed: str = "*", certificates: Certificates | None = None, **options: Any
+    ) -> None:
         self.scopes: list[Scope] = []
         self.context = new_context(self.app, **options)
         self.clock = FakeClock(self.context)
         trust = Networks("--list", tuple(allowed.split())).trust
-        self.connection = ProxiedConnection(self.context, trust)
-        self.transport = MemoryTransport(self.connection)
+        self.connection = ProxiedConnection(self.context, trust, certificates)
+        self.transport = Line(self.connection)
 
     async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scopes.append(scope)

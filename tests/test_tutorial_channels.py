@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,9 +13,7 @@ from websockets.typing import Origin
 
 from aserver import __version__
 from tests.django.projects import Runserver
-from tests.processes import DEADLINE
-
-PYTHON = [sys.executable, "-W", "error"]
+from tests.processes import DEADLINE, PYTHON
 
 # What the reader of the tutorial writes: the pages, then the consumer of its third part.
 FILES = {

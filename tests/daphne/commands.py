@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.processes import DEADLINE, get, read_all
-from tests.test_cli import Started, started
+from tests.processes import DEADLINE, Aserver, get, read_all
+from tests.test_cli import started
 
 APPLICATION = """
 import json
@@ -36,7 +36,7 @@ def site(write: Callable[[str, str], None]) -> None:
 
 
 @contextlib.contextmanager
-def run(*options: str, listeners: int = 1, **popen: Any) -> Iterator[Started]:
+def run(*options: str, listeners: int = 1, **popen: Any) -> Iterator[Aserver]:
     """`daphne OPTIONS myproject.asgi:application`, with the name changed."""
     popen.setdefault("command", [SCRIPT])
     popen.setdefault("app", "myproject.asgi:application")

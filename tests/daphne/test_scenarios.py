@@ -6,9 +6,7 @@ in tests/deploy and in the tests of the demo site.
 """
 
 import json
-import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,8 +19,8 @@ import pytest
 from websockets.sync.client import ClientConnection, connect, unix_connect
 
 from tests.daphne.commands import SCRIPT
-from tests.processes import DEADLINE, wait_until
-from tests.test_cli import Started, started
+from tests.processes import DEADLINE, Aserver, Program, wait_until
+from tests.test_cli import started
 
 Visit = Callable[[str], "Future[httpx.Response]"]
 _CHAT = "/ws/chat/"
@@ -36,22 +34,21 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def environment(**variables: str) -> dict[str, str]:
+def environment(**variables: str) -> dict[str, str | None]:
     """Nothing in it helps, but these variables."""
-    unset = ("DJANGO_SETTINGS_MODULE", "PYTHONPATH")
-    return {name: each for name, each in os.environ.items() if name not in unset} | variables
+    return {"DJANGO_SETTINGS_MODULE": None, "PYTHONPATH": None, **variables}
 
 
 def typed(
     project: Path, *options: str, app: str, **variables: str
-) -> AbstractContextManager[Started]:
+) -> AbstractContextManager[Aserver]:
     """`aserver OPTIONS APP`, typed there."""
-    env = environment(**variables)
-    return started(*options, app=app, command=[SCRIPT], cwd=project, env=env)
+    environ = environment(**variables)
+    return started(*options, app=app, command=[SCRIPT], cwd=project, environ=environ)
 
 
 @pytest.fixture(scope="module")
-def server(project: Path) -> Iterator[Started]:
+def server(project: Path) -> Iterator[Aserver]:
     with typed(project, "-p", "0", app="mysite.asgi:application") as server:
         yield server
         assert server.end() == 0
@@ -60,7 +57,7 @@ def server(project: Path) -> Iterator[Started]:
 
 
 @pytest.fixture
-def client(server: Started) -> Iterator[httpx.Client]:
+def client(server: Aserver) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=server.urls[0], timeout=DEADLINE, trust_env=False) as client:
         yield client
 
@@ -72,7 +69,7 @@ def visit(client: httpx.Client) -> Iterator[Visit]:
         yield lambda path: executor.submit(client.get, path)
 
 
-def open_chat(server: Started, **headers: str) -> ClientConnection:
+def open_chat(server: Aserver, **headers: str) -> ClientConnection:
     url = server.urls[0].replace("http:", "ws:")
     return connect(f"{url}{_CHAT}", additional_headers=headers, proxy=None)
 
@@ -81,7 +78,7 @@ def heard(chat: ClientConnection) -> Any:
     return json.loads(chat.recv(DEADLINE))
 
 
-def test_all_protocols_on_one_port(server: Started, client: httpx.Client) -> None:
+def test_all_protocols_on_one_port(server: Aserver, client: httpx.Client) -> None:
     assert client.get("/").json()["version"] == "1.1"
     with httpx.Client(http1=False, http2=True, trust_env=False) as modern:
         facts = modern.get(server.urls[0], timeout=DEADLINE).json()
@@ -90,7 +87,7 @@ def test_all_protocols_on_one_port(server: Started, client: httpx.Client) -> Non
         assert heard(chat) == {"you": None, "user": "AnonymousUser"}
 
 
-def test_chat(server: Started) -> None:
+def test_chat(server: Aserver) -> None:
     with open_chat(server) as one, open_chat(server) as other:
         heard(one), heard(other)
         one.send(json.dumps("hello"))
@@ -98,7 +95,7 @@ def test_chat(server: Started) -> None:
         assert heard(other) == {"all": "hello"}
 
 
-def test_cookies_of_pages_are_those_of_websockets(server: Started, client: httpx.Client) -> None:
+def test_cookies_of_pages_are_those_of_websockets(server: Aserver, client: httpx.Client) -> None:
     cookies = client.get("/?name=Ada").headers["set-cookie"].partition(";")[0]
     with open_chat(server, Cookie=cookies) as chat:
         assert heard(chat)["you"] == "Ada"
@@ -139,17 +136,13 @@ def test_gunicorn(project: Path) -> None:
     # Where it listens and writes; a control socket would be in the home directory, one for all.
     ours = ["-b", "unix:gunicorn.sock", "--no-control-socket", "--log-file", "gunicorn.log"]
     path = project / "gunicorn.sock"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "gunicorn", *ours, *options], cwd=project, env=environment()
-    )
-    try:
+    command = [sys.executable, "-m", "gunicorn", *ours, *options]
+    with Program(command, cwd=project, environ=environment()) as gunicorn:
         log = project / "gunicorn.log"
-        wait_until(lambda: log.exists() and log.read_text().count("Booting worker") == 4)
+        gunicorn.wait_until(lambda: log.exists() and log.read_text().count("Booting worker") == 4)
         with httpx.Client(transport=httpx.HTTPTransport(uds=str(path))) as client:
             assert client.get("http://test/", timeout=DEADLINE).json()["version"] == "1.1"
         with unix_connect(str(path), uri=f"ws://test{_CHAT}") as chat:
             assert heard(chat)["user"] == "AnonymousUser"
-    finally:
-        process.terminate()
-        assert process.wait(DEADLINE) == 0
+        assert gunicorn.end() == 0
     assert "Traceback" not in log.read_text(), log.read_text()

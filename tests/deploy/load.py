@@ -20,7 +20,8 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Self
 
-from tests.deploy.nginx import HOST, RECIPES, Nginx, upstream
+from tests.deploy.fronts import HOST
+from tests.deploy.nginx import RECIPES, Nginx, upstream
 from tests.processes import DEADLINE, Process
 
 GET = f"GET /facts HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode()

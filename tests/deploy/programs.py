@@ -1,102 +1,19 @@
-"""Programs that run in the foreground while a test looks at what they serve."""
+"""What runs a recipe of docs/deploy: its text, the command in it, and where it listens."""
 
 import contextlib
 import functools
-import os
 import random
 import re
 import shlex
-import signal
 import socket
-import subprocess
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
-from types import TracebackType
-from typing import Self
+from collections.abc import Callable, Iterator, Mapping
 
-from tests.processes import DEADLINE, ROOT, wait_until
+from tests.processes import DEADLINE, ROOT, Program, wait_until
 
 DEPLOY = ROOT / "docs" / "deploy"
 # Below the ports that the kernel gives to clients, from which it could take ours in between.
 _PORTS = range(20_000, 32_000)
 _ATTEMPTS = 5
-
-
-class Program:
-    """A program, from its start to the end of the block, where it is asked to end.
-
-    Args:
-        command: What runs; it must stay in the foreground.
-        directory: Where, and where its output goes.
-        environ: Variables beside those of this process.
-        sockets: What it inherits, by the same numbers.
-    """
-
-    def __init__(
-        self,
-        command: Sequence[str | Path],
-        directory: Path,
-        environ: Mapping[str, str] | None = None,
-        sockets: Iterable[socket.socket] = (),
-    ) -> None:
-        self._log = directory / f"{Path(command[0]).name}.log"
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                command,
-                cwd=directory,
-                env={**os.environ, **(environ or {})},
-                pass_fds=[each.fileno() for each in sockets],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-        self.pid = self._process.pid
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        try:
-            self.end()
-        finally:
-            self._process.kill()
-
-    def end(self) -> int:
-        """Ask it to end, and wait for that; returns its exit code."""
-        self._process.terminate()
-        return self._process.wait(DEADLINE)
-
-    def signal(self, number: signal.Signals) -> None:
-        """Send it a signal."""
-        self._process.send_signal(number)
-
-    def exit_code(self) -> int:
-        """Wait until it has ended."""
-        return self._process.wait(DEADLINE)
-
-    @property
-    def output(self) -> str:
-        """What it has written so far."""
-        return self._log.read_text(encoding="utf-8", errors="replace")
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether it is not there any more."""
-        return self._process.poll() is not None
-
-    def wait_until(self, condition: Callable[[], bool]) -> None:
-        """Wait until it is so; the program must not end meanwhile."""
-        wait_until(lambda: self.has_ended or condition())
-        assert not self.has_ended, self.output
-
-    def answers_at(self, address: tuple[str, int] | str) -> bool:
-        """Whether somebody accepts connections there, or the program is not there any more."""
-        return self.has_ended or accepts(address)
 
 
 def accepts(address: tuple[str, int] | str) -> bool:
@@ -131,12 +48,17 @@ def at_free_port(start: Callable[[int], Program]) -> Iterator[tuple[Program, int
     for attempt in range(_ATTEMPTS):
         port = free_port()
         with start(port) as program:
-            wait_until(functools.partial(program.answers_at, ("127.0.0.1", port)))
+            wait_until(functools.partial(_has_begun, program, port))
             if program.has_ended:
                 assert attempt + 1 < _ATTEMPTS, program.output
                 continue
             yield program, port
         return
+
+
+def _has_begun(program: Program, port: int) -> bool:
+    """Whether it listens there, or has ended already."""
+    return program.has_ended or accepts(("127.0.0.1", port))
 
 
 def free_port() -> int:
@@ -161,11 +83,14 @@ def recipe(path: str, places: Mapping[str, str]) -> str:
     return text
 
 
-def command_in(path: str, places: Mapping[str, str]) -> list[str]:
-    """The options of the command in the head of a recipe, likewise."""
+def command_in(path: str, places: Mapping[str, str], program: str = "aserver") -> list[str]:
+    """The options of the command in the head of a recipe, likewise.
+
+    Of several commands it is the first that begins with `program`.
+    """
     head = (DEPLOY / path).read_text(encoding="utf-8").replace("\\\n#", " ")
-    match = re.search(r"^#  +aserver (.*)$", head, re.MULTILINE)
-    assert match is not None, f"{path} has no command"
-    *options, application = shlex.split(match[1])
-    assert application == "mysite.asgi:application"
+    match = re.search(rf"^#  +({program} .*)$", head, re.MULTILINE)
+    assert match is not None, f"{path} has no command of {program}"
+    _, *options, application = shlex.split(match[1])
+    assert re.fullmatch(r"mysite\.[aw]sgi:application", application), application
     return [places.get(each, each) for each in options]

@@ -1,78 +1,26 @@
 """What the recipes of docs/deploy/caddy promise, seen by clients in front of a real Caddy."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
 from tests.certificates import Authority
+from tests.deploy.caddy import Caddy
+from tests.deploy.fronts import HOST
 from tests.deploy.load import ask_at_gaps
-from tests.deploy.nginx import HOST
-from tests.deploy.programs import Program, at_free_port, command_in, free_port, recipe
+from tests.deploy.programs import command_in
 from tests.deploy.site import EVENTS
 from tests.deploy.test_nginx_forged import FORGED
 from tests.deploy.visitor import ADDRESS, HTTP1, HTTP2, WEBSOCKET, Visitor
 from tests.processes import Process, wait_until
-from tests.services import require_program
 
 APP = "tests.deploy.site:app"
 RECIPES = ("Caddyfile", "http2.Caddyfile")
-# Caddy would ask for a certificate, and let itself be told what to do by anybody on this machine.
-MAIN = """
-{
-	admin off
-	auto_https off
-}
-"""
 KINDS = [(False, HTTP1), (False, WEBSOCKET), (True, HTTP1), (True, HTTP2), (True, WEBSOCKET)]
-
-
-class Caddy(NamedTuple):
-    """One that runs: a `Front`."""
-
-    program: Program
-    address: tuple[str, int]
-    tls_address: tuple[str, int]
-
-    @property
-    def url(self) -> str:
-        """Where it is, in cleartext."""
-        return "http://{}:{}".format(*self.address)
-
-    @property
-    def tls_url(self) -> str:
-        """The same with TLS."""
-        return "https://{}:{}".format(*self.tls_address)
-
-
-@contextmanager
-def caddy(
-    name: str, directory: Path, authority: Authority, places: Mapping[str, str]
-) -> Iterator[Caddy]:
-    """A recipe, served with a certificate and without."""
-    directory.mkdir(exist_ok=True)
-    own = authority.issue(HOST)
-    tls_port = 0
-
-    def start(port: int) -> Program:
-        nonlocal tls_port
-        tls_port = free_port()
-        text = recipe(f"caddy/{name}", places)
-        plain = text.replace(f"\n{HOST} {{", f"\nhttp://{HOST}:{port} {{")
-        tls = text.replace(
-            f"\n{HOST} {{",
-            f"\nhttps://{HOST}:{tls_port} {{\n\ttls {own.certificate} {own.key}",
-        )
-        (directory / "Caddyfile").write_text(MAIN + plain + tls)
-        command = [require_program("caddy"), "run", "--config", "Caddyfile"]
-        homes = {each: str(directory) for each in ("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME")}
-        return Program([*command, "--adapter", "caddyfile"], directory, homes)
-
-    with at_free_port(start) as (program, port):
-        yield Caddy(program, ("127.0.0.1", port), ("127.0.0.1", tls_port))
 
 
 class Site(NamedTuple):
@@ -129,7 +77,7 @@ def site(
     name = str(request.param)
     server = servers[name]
     directory = tmp_path_factory.mktemp("caddy")
-    with caddy(name, directory, authority, places_of(server, static)[name]) as front:
+    with Caddy(name, directory, authority, places_of(server, static)[name]) as front:
         yield Site(name, front, server)
 
 
@@ -208,7 +156,7 @@ def test_no_request_is_lost_around_the_end_of_idle_connections(
         each: new.format(address=servers["http2.Caddyfile"].url) for each, new in tcp.items()
     }
     changes["keepalive 60s"] = "keepalive 50ms"
-    with caddy("Caddyfile", tmp_path, authority, {**places, **changes}) as front:
+    with Caddy("Caddyfile", tmp_path, authority, {**places, **changes}) as front:
         asking = ask_at_gaps(front.address, 400, (0.03, 0.07), users=16)
         answers, connections = asyncio.run(asking)
     assert answers == {"200": 400}

@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.certificates import Authority
-from tests.deploy.haproxy import Haproxy, haproxy
+from tests.deploy.fronts import HOST
+from tests.deploy.haproxy import Haproxy
 from tests.deploy.load import ask_at_gaps
-from tests.deploy.nginx import HOST
 from tests.deploy.programs import command_in
 from tests.deploy.test_nginx_forged import FORGED
 from tests.deploy.visitor import ADDRESS, HTTP1, HTTP2, WEBSOCKET, Visitor
-from tests.processes import Process, get, read_all, wait_until
+from tests.processes import Process, get, read_all
 
 APP = "tests.deploy.proxied_site:app"
 RECIPES = ("tcp", "http", "passthrough")
@@ -85,7 +85,7 @@ def front(
     """A recipe, and what is in front of it."""
     name = str(request.param)
     directory = tmp_path_factory.mktemp("haproxy")
-    with haproxy(f"{name}.cfg", directory, servers[name].places, authority) as front:
+    with Haproxy(f"{name}.cfg", directory, servers[name].places, authority) as front:
         yield name, front
 
 
@@ -97,7 +97,7 @@ def changed(
     name: str, served: Served, directory: Path, changes: Mapping[str, str]
 ) -> Iterator[Visitor]:
     """A recipe with other text, in cleartext."""
-    with haproxy(
+    with Haproxy(
         f"{name}.cfg", directory, {PLAIN: "    bind :443\n", **changes, **served.places}
     ) as proxy:
         yield Visitor(proxy)
@@ -161,8 +161,9 @@ def test_both_servers_are_asked_and_checked(
 ) -> None:
     name, proxy = front
     checked = "Health check for server mysite/asgi{} succeeded"
-    wait_until(lambda: all(checked.format(number) in proxy.program.output for number in "01"))
-    assert "failed" not in proxy.program.output
+    for number in "01":
+        proxy.wait_for(checked.format(number))
+    assert "failed" not in proxy.output
     served = servers[name]
     if name == "http":
         own = [told(Visitor(proxy), HTTP1)["server"] for _ in range(2)]
@@ -186,7 +187,7 @@ def test_no_request_is_lost_around_the_end_of_idle_connections(
         "    server asgi1": "    # server asgi1",
     }
     with changed("http", servers["http"], tmp_path, changes) as visitor:
-        asking = ask_at_gaps(visitor.nginx.address, 400, (0.03, 0.08), users=16)
+        asking = ask_at_gaps(visitor.front.address, 400, (0.03, 0.08), users=16)
         answers, connections = asyncio.run(asking)
     assert answers == {"200": 400}
     assert 16 < connections < 384, "some were closed in between, and some were not"
@@ -208,13 +209,13 @@ def test_versions_of_the_proxy_protocol(
             )
             assert said["version"] == version
             assert seen["client"][0] == ADDRESS
-            assert seen["server"] == list(visitor.nginx.address)
+            assert seen["server"] == list(visitor.front.address)
 
 
 def test_what_is_said_of_tls(
     servers: dict[str, Served], authority: Authority, tmp_path: Path
 ) -> None:
-    with haproxy("tcp.cfg", tmp_path, servers["tcp"].places, authority) as proxy:
+    with Haproxy("tcp.cfg", tmp_path, servers["tcp"].places, authority) as proxy:
         for own, flags in ((authority, 1), (None, 0)):
             seen = Visitor(proxy, own).see(HTTP1, "/")
             (said,) = (
@@ -227,12 +228,12 @@ def test_tls_that_passes_through(
     servers: dict[str, Served], authority: Authority, tmp_path: Path
 ) -> None:
     served = servers["passthrough"]
-    with haproxy("passthrough.cfg", tmp_path, {"127.0.0.1:8443": served.tcp}) as proxy:
+    with Haproxy("passthrough.cfg", tmp_path, {"127.0.0.1:8443": served.tcp}) as proxy:
         visitor = Visitor(proxy, authority)
         for kind in visitor.kinds:
             seen = told(visitor, kind)
             assert (seen["client"][0], seen["scheme"]) == (ADDRESS, scheme_of(visitor, kind))
-        wait_until(lambda: "asgi0 succeeded" in proxy.program.output)
+        proxy.wait_for("asgi0 succeeded")
     assert "WARNING" not in served.process.stderr
 
 
@@ -243,6 +244,4 @@ def test_http2_to_the_server(servers: dict[str, Served], tmp_path: Path) -> None
                 seen = told(visitor, kind, fields)
                 assert (seen["client"], seen["scheme"]) == ([ADDRESS, 0], scheme_of(visitor, kind))
                 assert seen["http_version"] == "2"
-        proxy = visitor.nginx
-        assert isinstance(proxy, Haproxy)
-        wait_until(lambda: "asgi1 succeeded" in proxy.program.output)
+        visitor.front.wait_for("asgi1 succeeded")

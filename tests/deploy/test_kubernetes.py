@@ -16,8 +16,8 @@ import pytest
 import yaml
 
 from aserver.options import load
-from tests.deploy.programs import DEPLOY, Program, connect
-from tests.processes import DEADLINE, ROOT, get, in_threads, read_all
+from tests.deploy.programs import DEPLOY, connect
+from tests.processes import DEADLINE, ROOT, Program, get, in_threads, read_all
 from tests.services import require_program
 
 FOLDER = DEPLOY / "kubernetes"
@@ -76,7 +76,7 @@ def test_as_process_1_it_ends_in_order(tmp_path: Path) -> None:
             sock.sendall(get(path, "Connection: close"))
             answers.append(read_all(sock))
 
-    with Program([*namespace(), *served], tmp_path) as container:
+    with Program([*namespace(), *served], cwd=tmp_path) as container:
         listening = re.compile(r"Listening on http://(127\.0\.0\.1):(\d+)")
         container.wait_until(lambda: listening.search(container.output) is not None)
         (host, port), *_ = listening.findall(container.output)

@@ -15,7 +15,8 @@ from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatu
 
 from aserver.config import DECLARATIONS
 from tests.certificates import Authority
-from tests.deploy.nginx import HOST, PLACES, RECIPES, Nginx, serving, upstream
+from tests.deploy.fronts import HOST
+from tests.deploy.nginx import PLACES, RECIPES, Nginx, serving, upstream
 from tests.deploy.site import EVENTS
 from tests.deploy.visitor import ADDRESS, HTTP1, HTTP2, Visitor
 from tests.processes import Process, read_all, read_until
@@ -171,7 +172,7 @@ def test_pings_keep_a_silent_websocket_open(tmp_path: Path) -> None:
 
 
 def test_who_names_another_host_gets_no_answer(visitor: Visitor) -> None:
-    stranger = Visitor(visitor.nginx, visitor.authority, "evil.example")
+    stranger = Visitor(visitor.front, visitor.authority, "evil.example")
     for kind in visitor.kinds:
         with pytest.raises((httpx.TransportError, ssl.SSLError, InvalidMessage)):
             stranger.see(kind, "/ws/")
@@ -223,7 +224,7 @@ def test_http2_reaches_the_server_as_http1(visitor: Visitor) -> None:
     assert page.json()["http_version"] == "1.1"
     assert page.json()["scheme"] == "https"
     # The port in cleartext has nothing but the way to the other.
-    plain = Visitor(visitor.nginx).get("/a/%2F?b")
+    plain = Visitor(visitor.front).get("/a/%2F?b")
     assert (plain.status_code, plain.headers["location"]) == (301, f"https://{HOST}/a/%2F?b")
 
 

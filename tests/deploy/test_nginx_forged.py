@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tests.certificates import Authority
-from tests.deploy.nginx import HOST, Nginx, serving, upstream
+from tests.deploy.fronts import HOST
+from tests.deploy.nginx import Nginx, serving, upstream
 from tests.deploy.visitor import ADDRESS, HTTP2, KINDS, WEBSOCKET, Fields, Visitor
 from tests.processes import Process
 

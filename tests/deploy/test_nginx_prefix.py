@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.deploy.nginx import HOST, Nginx, serving, upstream
+from tests.deploy.fronts import HOST
+from tests.deploy.nginx import Nginx, serving, upstream
 from tests.deploy.site import FILES
 from tests.deploy.visitor import HTTP1, WEBSOCKET, Visitor
 from tests.processes import DEADLINE

@@ -3,7 +3,6 @@
 import json
 import re
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -13,10 +12,12 @@ import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from tests.deploy.nginx import HOST, Nginx, command, serving, upstream
+from tests.deploy.fronts import HOST
+from tests.deploy.nginx import Nginx, serving, upstream
+from tests.deploy.programs import command_in
 from tests.deploy.visitor import ADDRESS, Visitor
 from tests.example_chat import APPLICATION, EXAMPLE, environment, migrate
-from tests.processes import DEADLINE, Process, wait_until
+from tests.processes import DEADLINE, Process, Program
 
 pytestmark = pytest.mark.services
 
@@ -34,30 +35,22 @@ def environ(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 def told(program: str, path: Path) -> list[str]:
     """The recipe's options for the WSGI server."""
-    options = command("split.conf", program)
+    options = command_in("nginx/split.conf", {}, program)
     return [each.replace("/run/mysite/pages.sock", str(path)) for each in options]
 
 
 @contextmanager
 def gunicorn(path: Path, environ: dict[str, str]) -> Iterator[None]:
     """gunicorn with the demo's pages, by the recipe's command."""
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "gunicorn"),
-            *told("gunicorn", path),
-            *("--pythonpath", str(EXAMPLE), f"{WSGI}()"),
-        ],
-        cwd=path.parent,
-        env=environ,
-        stderr=subprocess.PIPE,
-    )
-    try:
-        wait_until(lambda: path.is_socket() or process.poll() is not None)
+    command = [
+        *(sys.executable, "-m", "gunicorn"),
+        *told("gunicorn", path),
+        *("--pythonpath", str(EXAMPLE), f"{WSGI}()"),
+    ]
+    with Program(command, cwd=path.parent, environ=environ) as process:
+        process.wait_until(path.is_socket)
         yield
-    finally:
-        process.terminate()
-        _, said = process.communicate(timeout=DEADLINE)
-    assert b"Traceback" not in said, said.decode()
+    assert "Traceback" not in process.output, process.output
 
 
 @contextmanager
@@ -113,7 +106,7 @@ def test_a_name_given_on_a_page_is_known_to_the_websocket(
             assert (welcome["type"], welcome["you"]["name"]) == ("welcome", "Ada")
         with visitor.websocket(ROOM) as connection, pytest.raises(ConnectionClosed, match="4401"):
             connection.recv(DEADLINE)
-        elsewhere = Visitor(visitor.nginx)
+        elsewhere = Visitor(visitor.front)
         elsewhere.origin = "http://evil.example"
         with pytest.raises(InvalidStatus, match="403"), elsewhere.websocket(ROOM):
             pass

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.programs import Program, accepts, at_free_port, connect, recipe
-from tests.processes import DEADLINE, get, in_threads, read_all, wait_until
+from tests.deploy.programs import accepts, at_free_port, connect, recipe
+from tests.processes import DEADLINE, Program, get, in_threads, read_all, wait_until
 from tests.services import require_program
 
 PROCESSES = 4
@@ -79,7 +79,8 @@ class Supervisor:
         text = recipe("supervisor/mysite.conf", places)
         # Else each start takes a second.
         (self.directory / "mysite.conf").write_text(text + "startsecs=0\n")
-        return Program([require_program("supervisord"), "-c", "supervisord.conf"], self.directory)
+        command = [require_program("supervisord"), "-c", "supervisord.conf"]
+        return Program(command, cwd=self.directory)
 
     def control(self, *command: str) -> str:
         """What supervisorctl says."""

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.programs import DEPLOY, Program, connect, free_port, recipe
-from tests.processes import DEADLINE, get, in_threads, read_all, wait_until
+from tests.deploy.programs import DEPLOY, connect, free_port, recipe
+from tests.processes import DEADLINE, Program, get, in_threads, read_all, wait_until
 from tests.services import require_program
 
 UNITS = ("aserver.service", "aserver.socket")
@@ -105,7 +105,7 @@ def test_socket_activation(tmp_path: Path) -> None:
         *listen,
         *command_line("-e", "systemd:name=web"),
     ]
-    with Program(command, tmp_path) as process:
+    with Program(command, cwd=tmp_path) as process:
         wait_until(lambda: os.path.exists(path) and "Listening on" in process.output)
         first = ask(("127.0.0.1", port))
         assert first["server"] == ["127.0.0.1", port]
@@ -148,13 +148,13 @@ class Manager:
     ) -> Program:
         """Start the service."""
         there = sockets or {}
-        numbers = " ".join(str(each.fileno()) for each in there.values())
-        command = [sys.executable, "-c", LAUNCHER, numbers, ":".join(there)]
+        numbers = [each.fileno() for each in there.values()]
+        command = [sys.executable, "-c", LAUNCHER, " ".join(map(str, numbers)), ":".join(there)]
         environ = {"NOTIFY_SOCKET": str(self.directory / "notify")}
         if watchdog:
             environ["WATCHDOG_USEC"] = str(int(watchdog * 1e6))
         command += command_line(*options)
-        return Program(command, self.directory, environ, there.values())
+        return Program(command, cwd=self.directory, environ=environ, pass_fds=numbers)
 
     def hear(self) -> dict[str, str]:
         """The next thing that the service says."""

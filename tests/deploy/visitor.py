@@ -5,14 +5,14 @@ import socket
 import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 import httpx
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
 from tests.certificates import Authority
-from tests.deploy.nginx import HOST
+from tests.deploy.fronts import HOST, Front
 from tests.processes import DEADLINE
 
 # The visitor's: nginx has another, and so has the server.
@@ -22,30 +22,17 @@ HTTP1, HTTP2, WEBSOCKET = KINDS = ("http1", "http2", "websocket")
 Fields = Sequence[tuple[str, str]]
 
 
-class Front(Protocol):
-    """A proxy, seen from outside: where it listens in cleartext, and where with TLS."""
-
-    @property
-    def address(self) -> tuple[str, int]: ...
-    @property
-    def tls_address(self) -> tuple[str, int]: ...
-    @property
-    def url(self) -> str: ...
-    @property
-    def tls_url(self) -> str: ...
-
-
 class Visitor:
     """Who comes to a proxy from outside.
 
     Args:
-        nginx: Where to.
+        front: Where to.
         authority: Whom to believe with TLS; without it, in cleartext.
         host: What is asked for.
     """
 
-    def __init__(self, nginx: Front, authority: Authority | None = None, host: str = HOST) -> None:
-        self.nginx = nginx
+    def __init__(self, front: Front, authority: Authority | None = None, host: str = HOST) -> None:
+        self.front = front
         self.authority = authority
         self._host = host
         self.scheme = "http" if authority is None else "https"
@@ -62,7 +49,7 @@ class Visitor:
         transport = httpx.HTTPTransport(
             verify=self._context() or False, http1=not http2, http2=http2, local_address=ADDRESS
         )
-        url = self.nginx.url if self.authority is None else self.nginx.tls_url
+        url = self.front.url if self.authority is None else self.front.tls_url
         with httpx.Client(
             transport=transport, base_url=url, headers={"Host": self._host}, timeout=DEADLINE
         ) as client:
@@ -99,7 +86,7 @@ class Visitor:
         return context.wrap_socket(self._tcp(), server_hostname=HOST) if context else self._tcp()
 
     def _tcp(self) -> socket.socket:
-        address = self.nginx.address if self.authority is None else self.nginx.tls_address
+        address = self.front.address if self.authority is None else self.front.tls_address
         return socket.create_connection(address, DEADLINE, (ADDRESS, 0))
 
     def see(self, kind: str, path: str, fields: Fields = ()) -> dict[str, Any]:

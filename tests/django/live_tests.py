@@ -1,30 +1,18 @@
 """`manage.py test` of the project `tests.django.live`, in a process."""
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
-from tests.processes import DEADLINE, ROOT
+from tests.processes import run_python
 
 
 def run(*arguments: str, database: Path | None = None, **environ: str) -> str:
     """Run a command of Python's in the project; returns what it said, and its exit code."""
-    environ = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.django.live.settings", **environ}
+    environ = {"DJANGO_SETTINGS_MODULE": "tests.django.live.settings", **environ}
     if database is not None:
         environ["LIVE_DATABASE"] = str(database)
-    done = subprocess.run(
-        [sys.executable, "-W", "error", *arguments],
-        cwd=ROOT,
-        env=environ,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=2 * DEADLINE,
-        check=False,
-    )
-    return f"{done.stdout}\nexit code {done.returncode}"
+    code, output = run_python("-W", "error", *arguments, environ=environ)
+    return f"{output}\nexit code {code}"
 
 
 def run_tests(*names: str, directory: Path, **environ: str) -> str:

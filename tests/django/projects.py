@@ -3,16 +3,11 @@
 import os
 import re
 import signal
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Self
+from signal import SIGINT, SIGKILL, Signals
 
-from tests.processes import DEADLINE, ROOT
+from tests.processes import PYTHON, ROOT, Program
 
 _MANAGE = """
 import os
@@ -102,10 +97,11 @@ def make_project(directory: Path, settings: str = "") -> Path:
     return directory
 
 
-class Runserver:
+class Runserver(Program):
     """`manage.py runserver`, in a session of its own, from its first line to its exit code.
 
-    Leaving the block kills it and all that it has started.
+    It and all that it has started hear of every signal, as of Ctrl-C in a terminal. Leaving the
+    block kills them.
 
     Args:
         project: The directory.
@@ -113,56 +109,24 @@ class Runserver:
         environ: Variables beside those of this process.
     """
 
+    farewell = SIGKILL
+
     def __init__(
         self, project: Path, *options: str, environ: Mapping[str, str] | None = None
     ) -> None:
         if not options or options[0].startswith("-"):
             options = ("0", *options)
-        variables = {name: each for name, each in os.environ.items() if name != "RUN_MAIN"}
         # Where this process ignores Ctrl-C, as in the background, it would, too.
         before = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-W", "error", "manage.py", "runserver", *options],
+            super().__init__(
+                [*PYTHON, "manage.py", "runserver", *options],
                 cwd=project,
-                env={**variables, "PYTHONPATH": str(ROOT), **(environ or {})},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
+                environ={"RUN_MAIN": None, "PYTHONPATH": str(ROOT), **(environ or {})},
                 start_new_session=True,
             )
         finally:
             signal.signal(signal.SIGINT, before)
-        self._output: dict[str, list[str]] = {"stdout": [], "stderr": []}
-        self._changed = threading.Condition()
-        self._readers = [
-            threading.Thread(target=self._read, args=(name, pipe), daemon=True)
-            for name, pipe in (("stdout", self._process.stdout), ("stderr", self._process.stderr))
-        ]
-        for reader in self._readers:
-            reader.start()
-
-    def _read(self, name: str, pipe: IO[str]) -> None:
-        with pipe:
-            for line in pipe:
-                with self._changed:
-                    self._output[name].append(line)
-                    self._changed.notify_all()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait(DEADLINE)
-        for reader in self._readers:
-            reader.join(DEADLINE)
 
     @property
     def urls(self) -> list[str]:
@@ -172,39 +136,14 @@ class Runserver:
     @property
     def url(self) -> str:
         """The last of them; waits for the first."""
-        self.wait_until(lambda: bool(self.urls) or self._process.poll() is not None)
-        assert self.urls, self.stdout + self.stderr
+        self.wait_until(lambda: bool(self.urls))
         return self.urls[-1]
 
-    @property
-    def stdout(self) -> str:
-        """What it has written to standard output so far."""
-        return "".join(self._output["stdout"])
-
-    @property
-    def stderr(self) -> str:
-        """What it has written to standard error so far."""
-        return "".join(self._output["stderr"])
-
-    def wait_for(self, text: str) -> None:
-        """Wait until it has written this, wherever."""
-        self.wait_until(lambda: text in self.stdout + self.stderr)
-
-    def wait_until(self, condition: Callable[[], bool]) -> None:
-        """Wait until it is so, whatever it writes meanwhile."""
-        with self._changed:
-            until = time.monotonic() + DEADLINE
-            while not condition():
-                assert time.monotonic() < until, self.stdout + self.stderr
-                self._changed.wait(0.1)  # its end wakes nobody
+    def signal(self, number: Signals) -> None:
+        """Send it to all of them."""
+        if not self.has_ended:
+            os.killpg(self.pid, number)
 
     def interrupt(self) -> None:
-        """Press Ctrl-C: everything in the terminal hears of it."""
-        os.killpg(self._process.pid, signal.SIGINT)
-
-    def exit_code(self) -> int:
-        """Wait until it has ended, and all its output is there."""
-        code = self._process.wait(DEADLINE)
-        for reader in self._readers:
-            reader.join(DEADLINE)
-        return code
+        """Press Ctrl-C."""
+        self.signal(SIGINT)

@@ -1,21 +1,17 @@
 """gunicorn itself in real processes, and clients that keep it busy."""
 
-import contextlib
 import json
-import os
 import re
-import signal
 import socket
-import subprocess
 import sysconfig
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from signal import SIGQUIT
+from typing import Any
 
-from tests.processes import DEADLINE, ROOT, get, read_all, wait_until
+from tests.processes import DEADLINE, ROOT, Program, get, read_all
 
 SCRIPT = str(Path(sysconfig.get_path("scripts")) / "gunicorn")
 WORKER = "aserver.gunicorn.Worker"
@@ -23,7 +19,7 @@ WORKER = "aserver.gunicorn.Worker"
 ALWAYS = ("-c", "python:tests.gunicorn.site", "--no-control-socket")
 
 
-class Gunicorn:
+class Gunicorn(Program):
     """gunicorn on a free port of 127.0.0.1, from its first line to its exit code.
 
     Args:
@@ -33,59 +29,29 @@ class Gunicorn:
         environ: Variables beside those of this process.
     """
 
+    farewell = SIGQUIT
+
     def __init__(self, folder: Path, app: str, *options: str, **environ: str) -> None:
         with socket.create_server(("127.0.0.1", 0)) as sock:
             self.port: int = sock.getsockname()[1]
         self.folder = folder
         self._log = folder / "gunicorn.log"
         # Not `python -m gunicorn`: what that would start at SIGUSR2 finds gunicorn's own `http`.
-        command = [SCRIPT, *ALWAYS, "-b", f"127.0.0.1:{self.port}"]
+        command = [SCRIPT, *ALWAYS, "-b", f"127.0.0.1:{self.port}", *options, app]
+        # Its workers, and the gunicorn that takes over, may write for longer than it is there.
         with self._log.open("wb") as file:
-            self._process = subprocess.Popen(
-                [*command, *options, app],
-                cwd=ROOT,
-                env={**os.environ, **environ},
-                stdout=file,
-                stderr=file,
-            )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGQUIT)
-        self._process.wait(DEADLINE)
+            super().__init__(command, cwd=ROOT, environ=environ, stdout=file, stderr=file)
 
     @property
-    def log(self) -> str:
+    def output(self) -> str:
         """What it and its workers have written."""
         return self._log.read_text()
 
     @property
     def workers(self) -> set[str]:
         """Process ids of its workers: those that were begun and have not ended."""
-        begun = re.findall(r"Booting worker with pid: (\d+)", self.log)
-        return {*begun}.difference(re.findall(r"note: worker_exit (\d+)", self.log))
-
-    def wait_for(self, text: str, count: int = 1) -> None:
-        """Wait until it has written this, so many times."""
-        with contextlib.suppress(AssertionError):
-            wait_until(lambda: self.log.count(text) >= count or self._process.poll() is not None)
-        assert self.log.count(text) >= count, self.log
-
-    def signal(self, number: signal.Signals) -> None:
-        """Send the arbiter a signal."""
-        self._process.send_signal(number)
-
-    def exit_code(self) -> int:
-        """Wait for its end."""
-        return self._process.wait(DEADLINE)
+        begun = re.findall(r"Booting worker with pid: (\d+)", self.output)
+        return {*begun}.difference(re.findall(r"note: worker_exit (\d+)", self.output))
 
     def connect(self) -> socket.socket:
         """A new connection."""

@@ -88,14 +88,14 @@ def test_a_worker_that_blocks_is_ended(gunicorn: Gunicorn) -> None:
     gunicorn.wait_for("note: worker_abort")
     gunicorn.wait_for("note: worker_exit")
     assert len(others) == 1
-    assert f"note: worker_exit {others.pop()}" not in gunicorn.log
+    assert f"note: worker_exit {others.pop()}" not in gunicorn.output
     gunicorn.wait_for("note: post_worker_init", 3)
 
 
 def test_reload_loses_no_request(gunicorn: Gunicorn) -> None:
     """SIGHUP, with clients that ask again and again, on new connections and on old ones."""
     before = gunicorn.workers
-    started = gunicorn.log.count("note: post_worker_init")
+    started = gunicorn.output.count("note: post_worker_init")
     # httpx opens another connection where the server has closed one; it tries nothing twice.
     with httpx.Client(base_url=f"http://127.0.0.1:{gunicorn.port}") as client:
 
@@ -114,7 +114,7 @@ def test_reload_loses_no_request(gunicorn: Gunicorn) -> None:
 def test_orderly_stop(gunicorn: Gunicorn, folder: Path) -> None:
     """Requests get their answers, WebSockets 1012, the lifespan its end; newcomers are refused."""
     with Peer(gunicorn.connect(), "/") as websocket, gunicorn.connect() as slow:
-        waiting = gunicorn.log.count("note: waiting")
+        waiting = gunicorn.output.count("note: waiting")
         slow.sendall(get("/wait?1"))
         gunicorn.wait_for("note: waiting", waiting + 1)
         gunicorn.signal(signal.SIGTERM)
@@ -123,10 +123,10 @@ def test_orderly_stop(gunicorn: Gunicorn, folder: Path) -> None:
         wait_until(lambda: is_refused(gunicorn))
         assert read_until(slow, b"waited").startswith(b"HTTP/1.1 200 ")
     assert gunicorn.exit_code() == 0
-    assert gunicorn.log.count("note: lifespan shutdown ends") >= 2
+    assert gunicorn.output.count("note: lifespan shutdown ends") >= 2
     assert not (folder / "socket").exists()
-    assert "SIGKILL" not in gunicorn.log
-    assert "Listening on" not in gunicorn.log  # the arbiter has said it, once
+    assert "SIGKILL" not in gunicorn.output
+    assert "Listening on" not in gunicorn.output  # the arbiter has said it, once
 
 
 def test_tls_own_sockets_and_an_end_after_some_requests(
@@ -161,7 +161,7 @@ def test_tls_own_sockets_and_an_end_after_some_requests(
             assert it.exit_code() == 0
         assert time.monotonic() - began < 5
         it.wait_for("note: worker_int")
-        assert it.log.count("note: worker_int") == 1
+        assert it.output.count("note: worker_int") == 1
 
 
 def test_reloader_and_the_end_of_the_arbiter(tmp_path: Path) -> None:
@@ -178,8 +178,8 @@ def test_reloader_and_the_end_of_the_arbiter(tmp_path: Path) -> None:
         it.wait_for("note: post_worker_init", 2)
         pid = it.facts()["pid"]
         it.signal(signal.SIGKILL)
-        wait_until(lambda: f"note: worker_exit {pid}" in it.log)
-        assert "Parent changed, shutting down" in it.log
+        wait_until(lambda: f"note: worker_exit {pid}" in it.output)
+        assert "Parent changed, shutting down" in it.output
 
 
 @pytest.mark.parametrize(
@@ -205,4 +205,4 @@ def test_what_cannot_start_is_not_tried_again(
         assert it.exit_code() == code
         for message in messages:
             it.wait_for(message)
-        assert it.log.count("note: post_fork") == 1
+        assert it.output.count("note: post_fork") == 1

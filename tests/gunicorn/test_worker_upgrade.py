@@ -75,7 +75,7 @@ def test_metrics(gunicorn: Gunicorn, metrics: Metrics) -> None:
     assert facts_of_unix(gunicorn)["scheme"] == "http"
     names = ("gunicorn.requests", "gunicorn.request.status.200", "gunicorn.request.duration")
     metrics.wait_for(*names)
-    assert "Traceback" not in gunicorn.log
+    assert "Traceback" not in gunicorn.output
 
 
 def test_a_new_certificate(gunicorn: Gunicorn, authority: Authority) -> None:
@@ -105,13 +105,13 @@ def test_another_gunicorn_takes_over(gunicorn: Gunicorn, authority: Authority) -
     """SIGUSR2, then SIGTERM for the old one; who asks again and again is answered throughout."""
     context = authority.client()
     old = facts_of_unix(gunicorn)["pid"]
-    started = gunicorn.log.count("note: post_worker_init")
+    started = gunicorn.output.count("note: post_worker_init")
     with asking(
         lambda: facts_of_tls(gunicorn, context), lambda: facts_of_unix(gunicorn)
     ) as failures:
         gunicorn.signal(signal.SIGUSR2)
         gunicorn.wait_for("note: post_worker_init", started + 1)
-        arbiters = re.findall(r"Listening at: .* \((\d+)\)", gunicorn.log)
+        arbiters = re.findall(r"Listening at: .* \((\d+)\)", gunicorn.output)
         with ended_at_last(int(arbiters[-1])):
             gunicorn.signal(signal.SIGTERM)
             assert gunicorn.exit_code() == 0
@@ -120,4 +120,4 @@ def test_another_gunicorn_takes_over(gunicorn: Gunicorn, authority: Authority) -
             assert failures == []
     assert len(new) == 1
     assert old not in new
-    assert "Traceback" not in gunicorn.log
+    assert "Traceback" not in gunicorn.output
