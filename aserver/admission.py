@@ -16,8 +16,9 @@ from .config import Limits
 from .limits import or_unlimited
 from .logs import peer_log, server_log
 from .seams import Connected
-from .socket_facts import addresses
+from .socket_facts import Addresses, addresses
 from .throttle import Throttle
+from .types import Address
 
 # By default as many connections as the files suffice for that may be open, less these, which are
 # for listeners, logs, the event loop and the application's own; but so many in any case.
@@ -36,7 +37,7 @@ MOST_TO_CLOSE = 32
 class Visitor(Connected, Protocol):
     """A connection, seen from here."""
 
-    def begin(self, transport: asyncio.Transport) -> None:
+    def begin(self, transport: asyncio.Transport, ends: Addresses) -> None:
         """It is let in."""
 
     def data_received(self, data: bytes) -> None: ...
@@ -98,11 +99,8 @@ class Admission:
         if len(self._connections) >= self._most or self._waiting:
             self._waiting[Waiting(self, visitor, transport)] = None
             self.make_room()
-        elif self._clients.count_in(visitor, transport):
-            self._connections.add(visitor)
-            visitor.begin(transport)
-        else:
-            _turn_away(transport)
+        elif (ends := self._count_in(visitor, transport)) is not None:
+            visitor.begin(transport, ends)
         self._tell()
 
     def leave(self, visitor: Visitor) -> None:
@@ -161,11 +159,21 @@ class Admission:
             del self._waiting[waiting]
             if waiting.transport.is_closing():
                 continue
-            if self._clients.count_in(waiting.visitor, waiting.transport):
-                self._connections.add(waiting.visitor)
-                waiting.end()
-            else:
-                _turn_away(waiting.transport)
+            if (ends := self._count_in(waiting.visitor, waiting.transport)) is not None:
+                waiting.end(ends)
+
+    def _count_in(self, visitor: Visitor, transport: asyncio.Transport) -> Addresses | None:
+        """Whose connection it is; None: it is turned away.
+
+        So is who has left already: nobody knows who it was, and whether to trust what it has sent.
+        """
+        ends = addresses(transport)
+        if ends is None or not self._clients.count_in(visitor, ends.client):
+            transport.set_protocol(asyncio.Protocol())
+            transport.abort()
+            return None
+        self._connections.add(visitor)
+        return ends
 
     def _tell(self) -> None:
         has_room = self.has_room
@@ -194,12 +202,9 @@ class Clients:
         self._hosts: dict[Visitor, str] = {}  # whose connection it is, if that is counted
         self._counts: dict[str, int] = {}
 
-    def count_in(self, visitor: Visitor, transport: asyncio.Transport) -> bool:
+    def count_in(self, visitor: Visitor, client: Address | None) -> bool:
         """Count a connection, unless its client has enough; unix sockets have no client address."""
-        if self._most == inf:
-            return True
-        client, _ = addresses(transport)
-        if client is None:
+        if self._most == inf or client is None:
             return True
         host = client[0]
         count = self._counts.get(host, 0)
@@ -254,11 +259,13 @@ class Waiting(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._admission.give_up(self)
 
-    def end(self) -> None:
+    def end(self, ends: Addresses) -> None:
         """There is room: the connection begins, with what it would have received by now."""
         visitor, transport = self.visitor, self.transport
         transport.set_protocol(cast(asyncio.Protocol, visitor))
-        visitor.begin(transport)
+        visitor.begin(transport, ends)
+        if transport.is_closing():  # it was refused
+            return
         if not self._eof:
             transport.resume_reading()
         protocol = cast(asyncio.Protocol, transport.get_protocol())  # it may have one of its own
@@ -276,11 +283,6 @@ def most_connections(option: int | None) -> float:
     if files == resource.RLIM_INFINITY:
         return inf
     return max((files - RESERVED_FILES) // FILES_PER_CONNECTION, LEAST_CONNECTIONS)
-
-
-def _turn_away(transport: asyncio.Transport) -> None:
-    transport.set_protocol(asyncio.Protocol())
-    transport.abort()
 
 
 def _nobody_to_tell() -> None: ...

@@ -38,8 +38,8 @@ from .scope import Facts, http_scope, websocket_scope
 from .seams import Channel, Engine, Expiring, Receiver, Refusing
 from .sendfile import FileSender
 from .socket_facts import (
+    Addresses,
     Ending,
-    addresses,
     ending,
     has_unread_bytes,
     reset_on_close,
@@ -89,11 +89,10 @@ class Connection(PhasedConnection):
         # uvloop's transports have the methods of asyncio.Transport, but are none.
         self._context.admission.ask(self, cast(asyncio.Transport, transport))
 
-    def begin(self, transport: asyncio.Transport) -> None:
+    def begin(self, transport: asyncio.Transport, ends: Addresses) -> None:
         """There is room for this connection: serve it."""
         transport.set_write_buffer_limits(self._context.write_buffer)
-        client, server = addresses(transport)
-        self._listen_to(transport, Facts("http", client, server, self._context.root_path))
+        self._listen_to(transport, Facts("http", *ends, self._context.root_path))
 
     def _listen_to(self, transport: asyncio.Transport, facts: Facts) -> None:
         """What comes from now on is the client's own."""

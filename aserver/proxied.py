@@ -9,7 +9,7 @@ from .limits import PREAMBLE
 from .logs import peer_log
 from .scope import Facts
 from .seams import Trust
-from .socket_facts import addresses
+from .socket_facts import Addresses
 from .tls_transport import TlsSource, TlsTransport
 
 
@@ -33,15 +33,14 @@ class ProxiedConnection(Connection):
         super().__init__(context, certificates)
         self._trust = trust
 
-    def begin(self, transport: asyncio.Transport) -> None:
+    def begin(self, transport: asyncio.Transport, ends: Addresses) -> None:
         context = self._context
         transport.set_write_buffer_limits(context.write_buffer)
-        client, server = addresses(transport)
-        self._facts = Facts("http", client, server, context.root_path)
+        self._facts = Facts("http", *ends, context.root_path)
         self._write_to(transport)
         self._engine = Preamble(self)
         self._enter(PREAMBLE)
-        if not self._trust(client):
+        if not self._trust(ends.client):
             context.throttle.info(
                 peer_log,
                 "Refused %s, which is no trusted proxy (--proxy-protocol-allow-ips)",

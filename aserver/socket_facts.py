@@ -8,6 +8,7 @@ import socket
 import struct
 import termios
 from enum import Enum
+from typing import NamedTuple
 
 from .types import Address
 
@@ -20,6 +21,13 @@ class Ending(Enum):
     NONE = "it is"
     HALF = "it sends no more"
     GONE = "it is not"
+
+
+class Addresses(NamedTuple):
+    """The scope's `client` and `server`. A client at a unix socket has no address."""
+
+    client: Address | None
+    server: Address | None
 
 
 def has_unread_bytes(transport: asyncio.Transport) -> bool:
@@ -62,19 +70,20 @@ def _poll(transport: asyncio.Transport, events: int) -> int:
     return next((found for _, found in poll.poll(0)), 0)
 
 
-def addresses(transport: asyncio.Transport) -> tuple[Address | None, Address | None]:
-    """The scope's `client` and `server`, for TCP over IPv4 and IPv6 and for unix sockets."""
+def addresses(transport: asyncio.Transport) -> Addresses | None:
+    """Who is connected, by TCP over IPv4 or IPv6 or at a unix socket.
+
+    None: nobody, as the peer has left already. Then the kernel does not say who it was.
+    """
     name = transport.get_extra_info("sockname")
-    if isinstance(name, tuple):
-        peer = transport.get_extra_info("peername")
-        return _host_and_port(peer), _host_and_port(name)
-    path = name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else name
-    return None, (path, None) if path else None
+    if isinstance(name, str | bytes):
+        path = name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else name
+        return Addresses(None, (path, None) if path else None)
+    peer = transport.get_extra_info("peername")
+    return Addresses(_host_and_port(peer), _host_and_port(name)) if name and peer else None
 
 
-def _host_and_port(name: tuple[str, int] | tuple[str, int, int, int] | None) -> Address | None:
-    if not name:
-        return None  # the peer was gone before it was asked for
+def _host_and_port(name: tuple[str, int] | tuple[str, int, int, int]) -> Address:
     # An IPv4 client of a dual-stack socket: "::ffff:192.0.2.1" is an IPv4 address to everybody
     # else.
     return name[0].removeprefix("::ffff:"), name[1]

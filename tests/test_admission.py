@@ -16,6 +16,7 @@ from aserver import Config, Server
 from aserver.admission import Admission, most_connections
 from aserver.config import Limits
 from aserver.seams import Connected
+from aserver.socket_facts import Addresses
 from aserver.throttle import Throttle
 from aserver.types import Receive, Scope, Send
 from tests.fakes import rounds
@@ -299,7 +300,7 @@ class Guest:
         self.is_idle = is_idle
         self.drained = False
 
-    def begin(self, transport: asyncio.Transport) -> None: ...
+    def begin(self, transport: asyncio.Transport, ends: Addresses) -> None: ...
     def data_received(self, data: bytes) -> None: ...
     def expire(self) -> None: ...
     def abort(self, *, reset: bool = False) -> None: ...

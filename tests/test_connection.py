@@ -161,7 +161,6 @@ async def test_refusal(caplog: pytest.LogCaptureFixture) -> None:
          ("2001:db8::1", 80), ("2001:db8::2", 5)),
         (("::ffff:192.0.2.1", 80, 0, 0), ("::ffff:192.0.2.2", 5, 0, 0),
          ("192.0.2.1", 80), ("192.0.2.2", 5)),
-        (("192.0.2.1", 80), None, ("192.0.2.1", 80), None),
         ("/run/a.sock", "", ("/run/a.sock", None), None),
         ("", "", None, None),
         (b"\x00abstract", b"", ("\x00abstract", None), None),
