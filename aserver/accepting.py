@@ -46,6 +46,7 @@ class Acceptor:
         throttle: Throttle,
         new_protocol: Callable[[Listener], Callable[[], asyncio.Protocol]],
     ) -> None:
+        self._loop = asyncio.get_running_loop()
         self._listeners = listeners
         self._admission = admission
         self._new_protocol = new_protocol
@@ -70,8 +71,7 @@ class Acceptor:
     def check(self) -> None:
         """See whether to accept; called when that has changed."""
         if self._changing is None and not self._is_right:
-            loop = asyncio.get_running_loop()
-            self._changing = loop.create_task(self._change(), context=self._task_context)
+            self._changing = self._loop.create_task(self._change(), context=self._task_context)
 
     def refresh(self) -> None:
         """Once a second: try again what failed."""
@@ -98,15 +98,13 @@ class Acceptor:
         """While nobody is accepted: hear of the first who waits."""
         if self._servers or self._watched or self._is_stopping:
             return
-        loop = asyncio.get_running_loop()
         self._watched = [listener.sock.fileno() for listener in self._listeners]
         for fd in self._watched:
-            loop.add_reader(fd, self._on_waiting)
+            self._loop.add_reader(fd, self._on_waiting)
 
     def _unwatch(self) -> None:
-        loop = asyncio.get_running_loop()
         while self._watched:
-            loop.remove_reader(self._watched.pop())
+            self._loop.remove_reader(self._watched.pop())
 
     def _on_waiting(self) -> None:
         self._unwatch()  # it would be told in every round of the loop
@@ -116,50 +114,64 @@ class Acceptor:
         self._unwatch()
         try:
             for listener in self._listeners:
-                self._servers.append(await self._serve(listener))
+                await self._serve(listener)
         except BindError:
             await self._close()
             raise
 
-    async def _serve(self, listener: Listener) -> asyncio.Server:
-        loop = asyncio.get_running_loop()
+    async def _serve(self, listener: Listener) -> None:
         sock = None
         try:
             sock = _ListeningSocket(listener.sock, self._admission)
             listener.sock.listen(listener.backlog)  # uvloop would only log that it cannot
             new_protocol = self._new_protocol(listener)
-            kind: dict[str, Any] = {"sock": sock, "backlog": _ACCEPT_AT_ONCE}
+            kind: dict[str, Any] = {
+                "sock": sock,
+                "backlog": _ACCEPT_AT_ONCE,
+                "start_serving": False,  # the start may be cancelled while it begins
+            }
             if sock.family == socket.AF_UNIX:
-                server = await loop.create_unix_server(new_protocol, **kind, **_KEEP_FILE)
+                server = await self._loop.create_unix_server(new_protocol, **kind, **_KEEP_FILE)
             else:
-                server = await loop.create_server(new_protocol, **kind)
+                server = await self._loop.create_server(new_protocol, **kind)
+            self._servers.append(server)
+            sock = None  # it is the server's now
+            await server.start_serving()
             listener.sock.listen(listener.backlog)
         except OSError as error:
             if sock is not None:
                 sock.close()
             reason = os.strerror(error.errno or 0)
             raise BindError(f"cannot listen on {listener}: {reason}") from None
-        return server
 
     async def _close(self) -> None:
         # asyncio loses whom it has accepted and not connected yet when its server is closed: so it
         # shall first accept no more. (uvloop does, but loses nobody.)
-        loop = asyncio.get_running_loop()
         for server in self._servers:
             for sock in server.sockets:
-                loop.remove_reader(sock)
+                self._loop.remove_reader(sock)
         await catch_up()
         while self._servers:
             self._servers.pop().close()
         self._admission.expected = 0
 
     async def stop(self) -> None:
-        """Accept no more, whatever room there is."""
+        """Close the listeners, and take in who has been waiting there, whatever room there is."""
         self._is_stopping = True
         if self._changing is not None:
             await asyncio.wait({self._changing})
         self._unwatch()
         await self._close()
+        self._admission.lift()
+        waiting: list[tuple[Listener, socket.socket]] = []
+        for listener in self._listeners:
+            waiting += [(listener, sock) for sock in listener.take_waiting()]
+            listener.close()
+        for listener, sock in waiting:
+            try:
+                await self._loop.connect_accepted_socket(self._new_protocol(listener), sock)
+            except OSError:  # it has left already
+                sock.close()
 
     def abandon(self) -> None:
         """The same at once, without regard for anybody who has been accepted just now."""

@@ -17,6 +17,7 @@ from .config import Config
 from .declarations import ConfigError
 from .engine_choice import choose_forwarding, choose_parser
 from .entrances import certificates_for, proxies_for
+from .event_loops import new_loop
 from .logs import set_up_logging
 from .options import Settings, load, to_toml
 from .running import end_in_bounded_time, raise_file_limit, run
@@ -62,9 +63,10 @@ def _act(settings: Settings) -> int:
         )
     if settings.action == "check-config":
         listening = places(config.bind, config.tls)
+        set_up_logging(config.log)
+        new_loop(process.loop).close()
         choose_parser(config.http.http)
         choose_forwarding(config.proxy)
-        set_up_logging(config.log)
         check_access_log(config.log)
         proxies_for(config, listening)
         certificates_for(config, listening)

@@ -138,7 +138,11 @@ class Declaration(NamedTuple):
             if not isinstance(values, list | tuple):
                 raise self._wrong(value)
             if self.option.commas:
-                values = [part for each in values for part in _split(each)]
+                values = [
+                    part
+                    for each in values
+                    for part in (split(each) if isinstance(each, str) else [each])
+                ]
             return tuple(self._checked(each) for each in values)
         return self._checked(value)
 
@@ -192,8 +196,6 @@ class Declaration(NamedTuple):
         return self.option.long if self.option.flags else self.name
 
 
-def _split(value: object) -> list[object]:
-    """Several values in one text; what is no text is refused by whoever checks it."""
-    if not isinstance(value, str):
-        return [value]
-    return [part.strip() for part in value.split(",") if part.strip()]
+def split(text: str) -> list[str]:
+    """Several values in one text: "a, b"."""
+    return [part for each in text.split(",") if (part := each.strip())]

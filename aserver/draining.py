@@ -1,10 +1,12 @@
 """The end of what is in progress when a server stops: in order, and in bounded time."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from .context import Context
-from .limits import drain_all
 from .logs import server_log
+from .seams import Connected
 
 # Once there is no listener: for requests that are on their way.
 _PATIENCE_SECONDS = 0.5
@@ -31,16 +33,17 @@ def cut_off(context: Context) -> None:
     """Close every connection now; with a reset, so that nothing cut looks complete."""
     context.admission.lift()
     for connection in list(context.connections):
-        connection.abort(reset=True)
+        with _for_itself(connection):
+            connection.abort(reset=True)
 
 
 async def _drain(context: Context, grace: float, hurry: asyncio.Event) -> bool:
     """Returns whether everything has ended by itself."""
     patience = min(grace, _PATIENCE_SECONDS)
-    drain_all(context.connections, patient=patience > 0)
+    _drain_all(context, patient=patience > 0)
     if await _settle(context, patience, hurry):
         return True
-    drain_all(context.connections)
+    _drain_all(context, patient=False)
     if await _settle(context, _MOMENT_SECONDS, hurry):
         return True
     server_log.info(
@@ -51,6 +54,24 @@ async def _drain(context: Context, grace: float, hurry: asyncio.Event) -> bool:
         grace,
     )
     return await _settle(context, grace - patience, hurry)
+
+
+def _drain_all(context: Context, *, patient: bool) -> None:
+    """Ask each connection to come to an end; see `Connected.drain`."""
+    for connection in list(context.connections):
+        with _for_itself(connection):
+            connection.drain(patient=patient)
+
+
+@contextmanager
+def _for_itself(connection: Connected) -> Iterator[None]:
+    """What is wrong with one is no matter of the others', and nobody waits for it."""
+    try:
+        yield
+    except Exception as error:
+        server_log.error("Internal error, while stopping %r", connection, exc_info=error)
+        with suppress(Exception):
+            connection.abort(reset=True)
 
 
 async def _cancel(context: Context) -> None:

@@ -5,7 +5,8 @@ from .engines.h2 import NewWire
 from .engines.h2_wire import Wire, WireSettings
 from .engines.ws import NewFrames
 from .engines.ws_deflate import Deflate
-from .proxy_options import Proxy
+from .logs import server_log
+from .proxy_options import NEARBY, Proxy
 from .seams import Forwarder, Frames, Parser
 
 
@@ -54,6 +55,8 @@ def choose_forwarding(proxy: Proxy) -> Forwarder | None:
     """
     proxy.check()
     if not proxy.proxy_headers:
+        if proxy.forwarded_allow_ips != NEARBY:
+            server_log.warning("--forwarded-allow-ips: nobody is believed without --proxy-headers")
         return None
     from .forwarding import Forwarding  # 4 ms, for those who have proxies
 

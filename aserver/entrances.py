@@ -12,6 +12,7 @@ from .context import Context
 from .declarations import ConfigError
 from .listener import Listener
 from .logs import server_log
+from .proxy_options import NEARBY
 from .redirecting import RedirectingConnection
 from .seams import Trust
 from .tls_contexts import Certificates, load_certificates
@@ -42,13 +43,19 @@ def proxies_for(config: Config, spoken: Sequence[Spoken]) -> Trust | None:
     """Who is trusted where connections begin with PROXY headers.
 
     Raises:
-        ConfigError: --proxy-protocol-allow-ips names what is no network.
+        ConfigError: --proxy-protocol-allow-ips names what is no network, or is for nothing.
     """
+    allowed = config.proxy.proxy_protocol_allow_ips
     if not any(each.is_proxied for each in spoken):
+        if allowed != NEARBY:
+            raise ConfigError(
+                "--proxy-protocol-allow-ips: no address begins with PROXY headers "
+                "(--proxy-protocol-bind)"
+            )
         return None
     from .networks import Networks  # 4 ms, for those who have proxies
 
-    return Networks("--proxy-protocol-allow-ips", config.proxy.proxy_protocol_allow_ips).trust
+    return Networks("--proxy-protocol-allow-ips", allowed).trust
 
 
 def certificates_for(

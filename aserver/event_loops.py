@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from .config import Config
 from .declarations import ConfigError
@@ -45,26 +46,34 @@ def prepared_loop(config: Config) -> asyncio.AbstractEventLoop:
 def run_to_end(loop: asyncio.AbstractEventLoop, main: Coroutine[object, object, None]) -> None:
     """Run the loop until this has come to its end.
 
-    A task that an application has made for one request, as Django does, may raise SystemExit. That
-    comes out of the loop, and would be the end of all other requests. Who waits for the task has
-    been told, as of any exception.
-
     Raises:
         BaseException: What `main` raises.
     """
     asyncio.set_event_loop(loop)
     try:
         task = loop.create_task(main)
-        while not task.done():
-            try:
-                loop.run_until_complete(task)
-            except (SystemExit, KeyboardInterrupt) as error:
-                if task.done() and task.exception() is error:
-                    raise
-                app_log.error("Raised by a task or a callback, in the event loop: %r", error)
+        _run_until_done(loop, task)
         task.result()
     finally:
         asyncio.set_event_loop(None)
+
+
+def _run_until_done(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any]) -> None:
+    """Run the loop, whatever else is raised in it.
+
+    A task that an application has made for one request, as Django does, may raise SystemExit. That
+    comes out of the loop, and would be the end of all other requests. Who waits for the task has
+    been told, as of any exception.
+    """
+    while not task.done():
+        try:
+            loop.run_until_complete(task)
+        except (SystemExit, KeyboardInterrupt) as error:
+            if task.done() and not task.cancelled() and task.exception() is error:
+                raise
+            app_log.error(
+                "Raised by a task or a callback, in the event loop: %r", error, exc_info=error
+            )
 
 
 def close_loop(loop: asyncio.AbstractEventLoop) -> None:
@@ -72,9 +81,13 @@ def close_loop(loop: asyncio.AbstractEventLoop) -> None:
     tasks = asyncio.all_tasks(loop)
     for task in tasks:
         task.cancel()
-    if tasks:
-        loop.run_until_complete(asyncio.wait(tasks, timeout=_CLOSE_SECONDS))
+    _run_for_a_moment(loop, tasks)
     # Not by `wait_for`, which waits for the end of what it cancels.
-    generators = loop.create_task(loop.shutdown_asyncgens())
-    loop.run_until_complete(asyncio.wait({generators}, timeout=_CLOSE_SECONDS))
+    _run_for_a_moment(loop, {loop.create_task(loop.shutdown_asyncgens())})
     loop.close()  # does not wait for the default executor's threads
+
+
+def _run_for_a_moment(loop: asyncio.AbstractEventLoop, tasks: set[asyncio.Task[Any]]) -> None:
+    """Until these have ended, but not for long."""
+    if tasks:
+        _run_until_done(loop, loop.create_task(asyncio.wait(tasks, timeout=_CLOSE_SECONDS)))

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from .declarations import ConfigError
+from .declarations import ConfigError, split
 from .proxy_options import RENAMED, Proxy
 from .types import Headers
 
@@ -34,6 +34,7 @@ _find_pair = re.compile(
 ).match
 _ESCAPED = re.compile(r"\\(.)")
 _LONGEST_ELEMENT = 512  # characters
+_MOST_COMMAS = 1000
 
 
 def header_names(proxy: Proxy) -> Mapping[bytes, str]:
@@ -97,7 +98,7 @@ def read_headers(names: Mapping[bytes, str], headers: Headers) -> Said:
         if field == _ROOT_PATH:
             said[field] = [text]
         else:  # several lines are one list (RFC 9110 section 5.3)
-            said.setdefault(field, []).extend(_items(text) if "," in text else [text])
+            said.setdefault(field, []).extend(split(text))
     return said
 
 
@@ -110,10 +111,6 @@ def read_forwarded(names: Mapping[bytes, str], fields: Sequence[str], headers: H
     return said
 
 
-def _items(text: str) -> list[str]:
-    return [item for part in text.split(",") if (item := part.strip())]
-
-
 def parse_forwarded(text: str) -> list[dict[str, str]]:
     """The elements of `Forwarded`, as far as they can be read from the right.
 
@@ -123,7 +120,9 @@ def parse_forwarded(text: str) -> list[dict[str, str]]:
     """
     elements: list[dict[str, str]] = []
     end = comma = len(text)
-    while comma >= 0:
+    for _ in range(_MOST_COMMAS):
+        if comma < 0:
+            break
         comma = text.rfind(",", 0, comma)
         element = _parse_element(text[comma + 1 : end])
         if element is not None:

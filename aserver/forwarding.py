@@ -23,6 +23,7 @@ from .types import Address
 Scope = dict[str, Any]
 Amend = Callable[[Scope], None]
 
+_MOST_HOPS = 100  # nobody has more proxies, and a header may be long
 _IS_SECURE = {"http": False, "ws": False, "https": True, "wss": True}
 _SCHEMES = {"http": ("http", "https"), "websocket": ("ws", "wss")}
 # What no prefix of paths has. With two slashes in front, a link would lead to another host, and a
@@ -94,7 +95,7 @@ class Forwarding:
         """
         client: Address | None = None
         hops = 0
-        for text in reversed(peers):
+        for text in reversed(peers[-_MOST_HOPS:]):
             hops += 1
             peer, is_trusted = self._proxies.judge(text)
             client = peer or client

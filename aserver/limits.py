@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from .config import Http2, Limits, WebSocket
 from .logs import server_log
-from .seams import Connected, Expiring
+from .seams import Expiring
 
 
 class Phase(IntEnum):
@@ -233,13 +233,3 @@ def sweep(now: float, things: Iterable[Expiring]) -> int:
             thing.deadline = now + _RETRY_SECONDS
             server_log.error("Internal error, past the deadline of %r", thing, exc_info=error)
     return len(overdue)
-
-
-def drain_all(connections: Iterable[Connected], *, patient: bool = False) -> None:
-    """Ask each connection to come to an end, each for itself; see `Connected.drain`."""
-    for connection in list(connections):
-        try:
-            connection.drain(patient=patient)
-        except Exception as error:
-            server_log.error("Internal error, while stopping %r", connection, exc_info=error)
-            connection.abort(reset=True)

@@ -83,7 +83,7 @@ def _network(label: str, text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Net
         ) from None
     first = network.network_address
     mapped = first.ipv4_mapped if isinstance(first, ipaddress.IPv6Address) else None
-    if mapped is None or network.prefixlen < _MAPPED_BITS:
+    if mapped is None:
         return network
     return ipaddress.IPv4Network((mapped, network.prefixlen - _MAPPED_BITS))
 

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from . import __version__
 from .config import DECLARATIONS, Config
-from .declarations import ConfigError, Declaration
+from .declarations import ConfigError, Declaration, split
 
 _PREFIX = "ASERVER_"
 _EPILOG = (
@@ -171,15 +171,10 @@ def _from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
             continue
         text = environ[variable]
         try:
-            found[name] = convert(declaration, _split(text) if declaration.many else text)
+            found[name] = convert(declaration, split(text) if declaration.many else text)
         except ConfigError as error:
             raise ConfigError(f"{variable}: {error}") from None
     return found
-
-
-def _split(text: str) -> list[str]:
-    """Several values in one variable: "a, b"; an empty variable has none."""
-    return [part.strip() for part in text.split(",")] if text.strip() else []
 
 
 def _from_file(path: str) -> dict[str, Any]:
@@ -190,7 +185,7 @@ def _from_file(path: str) -> dict[str, Any]:
             document = tomllib.load(file)
     except OSError as error:
         raise ConfigError(f"--config: cannot read {path!r}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # the parser lets several kinds of them through
         raise ConfigError(f"--config: {path!r} is not TOML: {error}") from None
     found: dict[str, Any] = {}
     for section, content in document.items():
@@ -208,6 +203,8 @@ def _from_file(path: str) -> dict[str, Any]:
                 found[name] = declaration.checked(value)
             except ConfigError as error:
                 raise ConfigError(f"{path}: {error}") from None
+            except ValueError:  # Python refuses to write such a number
+                raise ConfigError(f"{path}: {name}: a number with too many digits") from None
     return found
 
 

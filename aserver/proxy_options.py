@@ -12,7 +12,7 @@ FIELDS = ("for", "proto", "port", "host", "prefix", "root-path")
 # the client's.
 RENAMED = {"host": "for", "port": "port", "proto": "proto", "prefix": "prefix"}
 # Who is asked for nothing is on this machine. An address that is not would be a guess.
-_NEARBY = ("127.0.0.0/8", "::1", "unix")
+NEARBY = ("127.0.0.0/8", "::1", "unix")
 _WHO = "addresses, networks such as 10.0.0.0/8, unix for those of unix sockets, * for any peer"
 
 
@@ -27,7 +27,7 @@ class Proxy:
         "and -Port.",
     )
     forwarded_allow_ips: tuple[str, ...] = option(
-        _NEARBY,
+        NEARBY,
         "--forwarded-allow-ips",
         metavar="LIST",
         ascii=True,
@@ -80,7 +80,7 @@ class Proxy:
         help="Header with the prefix, in place of X-Forwarded-Prefix.",
     )
     proxy_protocol_allow_ips: tuple[str, ...] = option(
-        _NEARBY,
+        NEARBY,
         "--proxy-protocol-allow-ips",
         metavar="LIST",
         ascii=True,
@@ -101,6 +101,10 @@ class Proxy:
         Raises:
             ConfigError: They do not.
         """
+        if self.proxy_headers_trust != FIELDS[:3] and not self.proxy_headers:
+            raise ConfigError("--proxy-headers-trust: --proxy-headers has to be passed for this")
+        if not self.proxy_headers_trust:
+            raise ConfigError("--proxy-headers-trust: the list is empty")
         for option_, field in RENAMED.items():
             if getattr(self, f"proxy_headers_{option_}") is not None:
                 self._check_renamed(f"--proxy-headers-{option_}", field)

@@ -9,11 +9,11 @@ import threading
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Any
 
 from .config import Config
 from .event_loops import close_loop, prepared_loop, run_to_end
 from .notify import ServiceManager
+from .seams import RequestLog
 from .server import Server
 from .types import ASGIApplication
 
@@ -26,19 +26,20 @@ def run(
     config: Config | None = None,
     *,
     environ: MutableMapping[str, str] | None = None,
-    **server_options: Any,
+    access_log: RequestLog | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM; what the command line does.
 
     A second signal ends the wait for requests in progress, a third ends the process at once. With a
     service manager's variables in `environ`, it is told how far the server is (`aserver.notify`).
+    For `access_log`, see `Server`.
 
     Raises:
         ServerError, ConfigError: As `Server.start`.
     """
     manager = ServiceManager.from_environ(environ)
     try:
-        server = Server(app, config, environ=environ, observer=manager, **server_options)
+        server = Server(app, config, environ=environ, access_log=access_log, observer=manager)
         run_server(server, manager)
     finally:
         manager.close()

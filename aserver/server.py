@@ -7,9 +7,11 @@
 import asyncio
 import os
 import socket
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import copy_context
+from enum import Enum
 from functools import partial
 
 from .accepting import Acceptor, catch_up
@@ -28,10 +30,26 @@ from .logs import enable_loggers
 from .observer import Observer
 from .seams import Parser, RequestLog
 from .sockets import open_listeners
-from .types import ASGIApplication
+from .types import ASGIApplication, ServerError
 
 # For the application's own lifespan.shutdown, however short the grace time is.
 _MIN_SHUTDOWN_SECONDS = 5.0
+
+
+class State(Enum):
+    """How far a server is; each follows the one above it, and the first the last."""
+
+    IDLE = "is not started"
+    STARTING = "is starting"
+    SERVING = "has started"
+    STOPPING = "is stopping"
+
+
+class StoppedError(ServerError):
+    """The server was asked to stop before it had started."""
+
+    def __init__(self) -> None:
+        super().__init__("asked to stop before it had started")
 
 
 class Server:
@@ -78,9 +96,9 @@ class Server:
         self._entrances: Entrances | None = None
         self._acceptor: Acceptor | None = None
         self._tick_handle: asyncio.TimerHandle | None = None
-        self._stop_requests = 0
-        self._stop_requested = asyncio.Event()
-        self._forced = asyncio.Event()
+        self._state = State.IDLE
+        self._starting: asyncio.Task[object] | None = None  # as long as it can be interrupted
+        self._rest()
 
     @property
     def sockets(self) -> Sequence[socket.socket]:
@@ -96,30 +114,48 @@ class Server:
         """Import the application, bind, run its lifespan start-up, accept.
 
         Raises:
-            ServerError: One of these failed; everything begun is undone.
+            ServerError: One of these failed, or it was asked to stop meanwhile. Everything begun is
+                undone.
             ConfigError: The configuration asks for something that cannot be.
+            RuntimeError: It has been started, and is not stopped yet.
         """
+        if self._state is not State.IDLE:
+            raise RuntimeError(f"the server {self._state.value}")
         self._loop = asyncio.get_running_loop()
         self._heed_stop_requests()
+        if self._stop_requested.is_set():
+            self._rest()
+            raise StoppedError
+        self._state = State.STARTING
+        task = self._starting = asyncio.current_task()
+        assert task is not None
+        try:
+            await self._begin()
+            if self._stop_requested.is_set():  # the application has not let itself be cancelled
+                raise StoppedError
+        except BaseException as error:
+            # Our own cancellation of this task ends here; somebody else's goes on.
+            was_interrupted = self._starting is None and task.uncancel() == 0
+            self._starting = None
+            await self._end(_MIN_SHUTDOWN_SECONDS)
+            if was_interrupted and isinstance(error, asyncio.CancelledError):
+                raise StoppedError from None
+            raise
+        self._starting = None
+        self._state = State.SERVING
+
+    async def _begin(self) -> None:
         parser = choose_parser(self.config.http.http)
         app = self._load()
         # The application may have changed it; else relative paths stay as they are.
         directory = "" if self._directory == _current_directory() else self._directory
         self.listeners = open_listeners(self.config.bind, self._environ, self.config.tls, directory)
-        try:
-            self._entrances = Entrances(self.config, self.listeners, directory)
-            context = self._context = self._new_context(app, parser)
-            await self._start_lifespan(context)
-            await self._start_accepting(context)
-            self._tick()
-            self._observer.on_start(self)
-        except BaseException:
-            if self._context is not None:
-                cut_off(self._context)
-            if self._lifespan is not None:
-                await self._lifespan.shutdown(_MIN_SHUTDOWN_SECONDS)
-            await self._undo()
-            raise
+        self._entrances = Entrances(self.config, self.listeners, directory)
+        context = self._context = self._new_context(app, parser)
+        await self._start_lifespan(context)
+        await self._start_accepting(context)
+        self._tick()
+        self._observer.on_start(self)
 
     def _load(self) -> ASGIApplication:
         if not isinstance(self._app, str):
@@ -202,42 +238,37 @@ class Server:
             self._entrances.check()
 
     async def serve(self) -> None:
-        """Start, serve until `request_stop`, stop."""
-        starting = asyncio.ensure_future(self.start())
-        stopping = asyncio.ensure_future(self.wait_for_stop_request())
+        """Start, serve until `request_stop`, stop.
+
+        Raises:
+            ServerError, ConfigError, RuntimeError: As `start`; but to be asked to stop is no error.
+        """
         try:
-            await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if not starting.done():
-                return
-            starting.result()
+            await self.start()
+        except StoppedError:
+            return
+        try:
             self._observer.announce(self)
-            await stopping
+            await self.wait_for_stop_request()
         finally:
-            stopping.cancel()
-            starting.cancel()
-            await asyncio.wait({starting})
-            if not starting.cancelled() and not starting.exception():
-                await self.stop()
+            await self.stop()
 
     async def wait_for_stop_request(self) -> None:
-        """Wait until `request_stop` is called."""
+        """Wait until `request_stop` or `stop` is called."""
         await self._stop_requested.wait()
 
     def request_stop(self) -> None:
         """Ask `serve` to stop, from any thread. Asked again, it waits no longer."""
         self._stop_requests += 1
         self._observer.on_stop_request(self)
-        # Before the start there is no loop to tell: `start` looks for itself.
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._heed_stop_requests)
+        self._call_in_loop(self._heed_stop_requests)
 
     def reopen_logs(self) -> None:
         """Open the access log's file again, after it was renamed; from any thread.
 
         If that fails, the log goes on in the old file, says so, and tries again.
         """
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._reopen_logs)
+        self._call_in_loop(self._reopen_logs)
 
     def _reopen_logs(self) -> None:
         if self._context is not None and self._context.access_log is not None:
@@ -248,64 +279,84 @@ class Server:
 
         If anything is wrong with them, the log says so, and the old ones stay.
         """
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._reload_certificates)
+        self._call_in_loop(self._reload_certificates)
 
     def _reload_certificates(self) -> None:
         if self._entrances is not None:
             self._entrances.reload()
 
+    def _call_in_loop(self, callback: Callable[[], None]) -> None:
+        # Before the start there is no loop: `start` looks for itself. Behind the end it is closed,
+        # and may have been a moment ago.
+        if self._loop is not None:
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(callback)
+
     def _heed_stop_requests(self) -> None:
         if self._stop_requests > 0:
             self._stop_requested.set()
+            self._interrupt()
         if self._stop_requests > 1:
             self._forced.set()
+
+    def _interrupt(self) -> None:
+        """Start no more."""
+        starting, self._starting = self._starting, None
+        if starting is not None:
+            starting.cancel()
 
     async def stop(self) -> None:
         """End in order: no new connections, no new requests, no requests, no lifespan.
 
         Takes no longer than the graceful timeout (seconds) for requests, a few seconds for those
-        that have to be cancelled, and the graceful timeout again for the lifespan. Ends `serve`.
+        that have to be cancelled, and the graceful timeout again for the lifespan. Ends `serve`,
+        and `start` as well. If somebody else has begun to stop, it waits for the same end.
         """
-        self._stop_requested.set()
-        context, lifespan = self._context, self._lifespan
-        if context is None or lifespan is None:
+        if self._state is State.IDLE:
             return
+        self._stop_requested.set()
+        if self._state is not State.SERVING:
+            self._interrupt()
+            await self._rested.wait()
+            return
+        self._state = State.STOPPING
+        context, acceptor = self._context, self._acceptor
+        assert context is not None
+        assert acceptor is not None
         grace = self.config.limits.graceful_timeout
         context.draining = True
         try:
             self._observer.on_stop(self)
-            await self._stop_accepting(context)
+            await acceptor.stop()
             await end_all(context, grace, self._forced)
         finally:
-            cut_off(context)
-            try:
+            await self._end(max(grace, _MIN_SHUTDOWN_SECONDS))
+
+    async def _end(self, lifespan_grace: float) -> None:
+        """Whatever was before: end what goes on still, and let go of everything."""
+        try:
+            if self._context is not None:
+                cut_off(self._context)
                 await catch_up()
-                await lifespan.shutdown(max(grace, _MIN_SHUTDOWN_SECONDS))
-            finally:
-                await self._undo()
-
-    async def _stop_accepting(self, context: Context) -> None:
-        """Close the listeners, and take in who has been waiting in the accept queue."""
-        entrances = self._entrances
-        assert self._loop is not None
-        assert entrances is not None
-        if self._acceptor is not None:
-            await self._acceptor.stop()
-        context.admission.lift()
-        waiting: list[tuple[Listener, socket.socket]] = []
-        for listener in self.listeners:
-            waiting += [(listener, sock) for sock in listener.take_waiting()]
-            listener.close()
-        for listener, sock in waiting:
+            if self._lifespan is not None:
+                await self._lifespan.shutdown(lifespan_grace)
+        finally:
             try:
-                new_protocol = entrances.new_protocol(context, listener)
-                await self._loop.connect_accepted_socket(new_protocol, sock)
-            except OSError:  # it has left already
-                sock.close()
+                await self._let_go()
+            finally:
+                self._rested.set()
+                self._rest()
 
-    async def _undo(self) -> None:
-        """Let go of everything that `start` made."""
+    def _rest(self) -> None:
+        """There is nothing, and nobody has asked for anything."""
+        self._state = State.IDLE
+        self._rested = asyncio.Event()
+        self._stop_requests = 0
+        self._stop_requested = asyncio.Event()
+        self._forced = asyncio.Event()
+
+    async def _let_go(self) -> None:
+        """Of everything that `start` made."""
         if self._tick_handle is not None:
             self._tick_handle.cancel()
         acceptor, self._acceptor = self._acceptor, None
@@ -314,6 +365,7 @@ class Server:
         for listener in self.listeners:
             listener.close()
         context, self._context = self._context, None
+        self._lifespan = None
         if context is not None:
             context.throttle.close()
         if context is not None and context.access_log is not None:

@@ -82,7 +82,7 @@ def test_who_has_left_before_it_was_asked_for_its_address(
 def test_a_proxy_that_is_not_trusted_had_to_wait(run_in_loop: Run[None]) -> None:
     async def test() -> None:
         site = Site()
-        server, (plain, proxied) = await _start(site, max_connections=1)
+        server, (_, proxied) = await _start(site, max_connections=1)
         asking = asyncio.ensure_future(ask(server.url, "/wait"))
         await wait_for(lambda: site.paths)
         reader, writer = await asyncio.open_connection("127.0.0.1", proxied)

@@ -178,6 +178,7 @@ def test_what_is_not_installed(
     monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.delitem(sys.modules, "aserver.engines.h1_httptools", raising=False)
     assert_fails(capsys, [*argv, "plain:app"], 2, message)
+    assert_fails(capsys, [*argv, "--check-config", "plain:app"], 2, message)
 
 
 @pytest.mark.parametrize(
@@ -296,6 +297,10 @@ def test_check_config_loads_the_certificates(
             ["--client-certs", "required", "--ca-certs", "none"],
             f"--client-certs required: no address {SPEAKS_TLS}",
         ),
+        (
+            ["--proxy-protocol-allow-ips", "unix"],
+            r"--proxy-protocol-allow-ips: no address begins with PROXY headers .*",
+        ),
         (["--redirect-port", "443"], r"--redirect-port: nothing is redirected \(--redirect-bind\)"),
         (
             ["--ciphers", "AES128-SHA", "--tls-min-version", "1.3"],
@@ -308,6 +313,17 @@ def test_the_check_says_what_a_run_says(
 ) -> None:
     assert main([*how, "plain:app", "-u", "s", "--certfile", "none", *argv]) == 2
     assert re.fullmatch(f"aserver: error: {message}\n", capsys.readouterr().err)
+
+
+@pytest.mark.usefixtures("site")
+@pytest.mark.parametrize("allowed", ["*", "localhost"])
+def test_proxies_that_nobody_asks_for(capsys: pytest.CaptureFixture[str], allowed: str) -> None:
+    """Their variable may be there for another server, whatever that takes it for."""
+    assert main(["--check-config", "plain:app", "--forwarded-allow-ips", allowed]) == 0
+    warning = "--forwarded-allow-ips: nobody is believed without --proxy-headers\n"
+    assert capsys.readouterr().err.endswith(warning)
+    assert main(["--check-config", "plain:app"]) == 0
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.usefixtures("site")

@@ -4,13 +4,16 @@ import asyncio
 import contextlib
 import socket
 import time
+from math import inf
 
 import httpx
 import pytest
 
 import aserver.draining as module
 from aserver import Config, Server
+from aserver.draining import cut_off, end_all
 from aserver.types import Receive, Scope, Send
+from tests.fakes import new_context
 from tests.inside import Run, accepts, ask, hello, respond, wait_for
 from tests.processes import DEADLINE, get, read_all
 from tests.served import lifespan
@@ -161,3 +164,47 @@ def test_who_does_not_read_its_response_is_not_waited_for(
         assert caplog.messages == []
 
     run_in_loop(test())
+
+
+class Stubborn:
+    """A connection that cannot end, or can."""
+
+    deadline = inf
+    is_idle = False
+
+    def __init__(self, *failing: str) -> None:
+        self.calls: list[str] = []
+        self._failing = failing
+
+    def expire(self) -> None:
+        raise NotImplementedError
+
+    def drain(self, *, patient: bool = False) -> None:
+        self._do("patient" if patient else "drain")
+
+    def abort(self, *, reset: bool = False) -> None:
+        self._do("reset" if reset else "abort")
+
+    def _do(self, what: str) -> None:
+        self.calls.append(what)
+        if what in self._failing:
+            raise ZeroDivisionError
+
+
+def test_one_that_cannot_end_does_not_keep_the_others(
+    run_in_loop: Run[None], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test() -> None:
+        context = new_context(hello)
+        broken, whole = Stubborn("patient", "drain", "reset"), Stubborn()
+        for order in ([broken, whole], [whole, broken]):
+            context.connections = dict.fromkeys(order)  # type: ignore[assignment]
+            await end_all(context, 0.001, asyncio.Event())
+            cut_off(context)
+        rounds = ["patient", "drain", "reset"]
+        assert whole.calls == rounds * 2
+        assert broken.calls == ["patient", "reset", "drain", "reset", "reset", "reset"] * 2
+
+    run_in_loop(test())
+    assert "Internal error, while stopping" in caplog.text
+    assert "ZeroDivisionError" in caplog.text

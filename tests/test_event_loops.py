@@ -77,6 +77,47 @@ def test_what_it_is_run_for_can(loop_name: str, error: BaseException) -> None:
     close_loop(loop)
 
 
+@pytest.mark.parametrize("error", [SystemExit(7), KeyboardInterrupt()])
+def test_nor_can_a_task_when_it_is_closed(
+    loop_name: str, error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    ended: list[str] = []
+
+    async def leave() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise error from None
+
+    async def stay() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0.01)
+            ended.append("stay")
+
+    async def generate() -> AsyncGenerator[int]:
+        try:
+            yield 1
+        finally:
+            ended.append("generate")
+
+    async def begin() -> None:
+        kept.extend([asyncio.ensure_future(leave()), asyncio.ensure_future(stay())])
+        unfinished = generate()
+        kept.append(unfinished)
+        await anext(unfinished)
+
+    kept: list[object] = []
+    loop = new_loop(loop_name)
+    run_to_end(loop, begin())
+    close_loop(loop)
+    assert loop.is_closed()
+    assert ended == ["stay", "generate"]
+    assert caplog.messages == [f"Raised by a task or a callback, in the event loop: {error!r}"]
+    assert "in leave" in caplog.text  # where it was
+
+
 def test_a_loop_is_closed_in_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_CLOSE_SECONDS", 0.05)
     kept: list[object] = []

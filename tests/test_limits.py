@@ -25,7 +25,6 @@ from aserver.limits import (
     SocketLimits,
     StreamLimits,
     TokenBucket,
-    drain_all,
     or_unlimited,
     phase_seconds,
     sweep,
@@ -310,33 +309,3 @@ def test_bucket_never_lets_more_pass(burst: int, rate: int, moves: list[tuple[in
         got = sum(bucket.take(float(now)) for _ in range(wanted))
         assert got == min(tokens, wanted)
         tokens -= got
-
-
-class Stubborn:
-    """A connection that is asked to end; the first of them cannot."""
-
-    deadline = inf
-    is_idle = False
-
-    def __init__(self, *, fails: bool) -> None:
-        self.calls: list[str] = []
-        self._fails = fails
-
-    def expire(self) -> None:
-        raise NotImplementedError
-
-    def drain(self, *, patient: bool = False) -> None:
-        if self._fails:
-            raise ZeroDivisionError
-        self.calls.append("patient" if patient else "drain")
-
-    def abort(self, *, reset: bool = False) -> None:
-        self.calls.append("reset" if reset else "abort")
-
-
-def test_one_that_cannot_end_does_not_keep_the_others(caplog: pytest.LogCaptureFixture) -> None:
-    first, second = Stubborn(fails=True), Stubborn(fails=False)
-    drain_all([first, second], patient=True)
-    assert first.calls == ["reset"]
-    assert second.calls == ["patient"]
-    assert "while stopping" in caplog.text

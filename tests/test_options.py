@@ -223,6 +223,9 @@ def test_file(toml: WriteFile) -> None:
         ("bind = 'a'", "{file}: there is no section [bind]"),
         ("[bind\nport = 1", "--config: '{file}' is not TOML: "),
         ("[bind]\nport = 1\nport = 2", "--config: '{file}' is not TOML: "),
+        ("[bind]\nport = " + "1" * 5000, "--config: '{file}' is not TOML: "),
+        ("[bind]\nport = " + "[" * 5000, "--config: '{file}' is not TOML: "),
+        ("[bind]\nport = 0x" + "1" * 5000, "{file}: port: a number with too many digits"),
     ],
 )
 def test_mistakes_in_the_file_name_the_file(toml: WriteFile, text: str, message: str) -> None:

@@ -26,9 +26,15 @@ def test_a_name_without_proxy_headers(name: str) -> None:
         proxy.check()
 
 
+def test_something_believed_without_proxy_headers() -> None:
+    with pytest.raises(ConfigError, match=r"^--proxy-headers-trust: --proxy-headers has to be p"):
+        Proxy(proxy_headers_trust=("for", "host")).check()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"proxy_headers_trust": ()}, "--proxy-headers-trust: the list is empty"),
         ({"proxy_headers_prefix": "X-A"}, "--proxy-headers-prefix: it is not believed"),
         (
             {"proxy_headers_host": "X-A", "proxy_headers_trust": ("proto",)},
@@ -72,6 +78,7 @@ def test_what_does(options: dict[str, Any]) -> None:
         ),
         (["--forwarded-allow-ips", ""], {}, ()),
         ([], {"FORWARDED_ALLOW_IPS": "*"}, ("*",)),
+        ([], {"FORWARDED_ALLOW_IPS": "10.0.0.1, unix,"}, ("10.0.0.1", "unix")),
         ([], {"FORWARDED_ALLOW_IPS": "*", "ASERVER_FORWARDED_ALLOW_IPS": "::1"}, ("::1",)),
         (["--forwarded-allow-ips", "unix"], {"FORWARDED_ALLOW_IPS": "*"}, ("unix",)),
     ],

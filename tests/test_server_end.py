@@ -106,7 +106,7 @@ def test_who_has_left_the_accept_queue_is_not_missed(
                 refused.append(sock)
                 raise OSError
 
-        monkeypatch.setattr(server, "_loop", Loop())
+        monkeypatch.setattr(server._acceptor, "_loop", Loop())
         with contextlib.ExitStack() as stack:
             for _ in range(3):
                 sock = socket.create_connection(server.sockets[0].getsockname())

@@ -16,7 +16,7 @@ def import_channels_testing() -> None:
     server of its `ChannelsLiveServerTestCase` is aserver then. Where Daphne is installed, nothing
     is changed.
     """
-    if find_spec("daphne") is None:
+    if "daphne" not in sys.modules and find_spec("daphne") is None:
         stand_in = ModuleType("daphne.testing")
         vars(stand_in)["DaphneProcess"] = _ChannelsProcess
         sys.modules.update({"daphne": ModuleType("daphne"), "daphne.testing": stand_in})

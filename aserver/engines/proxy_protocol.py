@@ -209,7 +209,7 @@ def _read_tlvs(data: bytes, position: int) -> list[tuple[int, int, bytes]]:
     while position < len(data):
         start = position + 3
         end = start + int.from_bytes(data[position + 1 : start], "big")
-        if start > len(data) or end > len(data):
+        if end > len(data):
             raise _malformed("a value behind its addresses")
         found.append((start, data[position], data[start:end]))
         position = end
@@ -218,7 +218,7 @@ def _read_tlvs(data: bytes, position: int) -> list[tuple[int, int, bytes]]:
 
 def _check_sum(data: bytes, position: int, value: bytes) -> None:
     """The sum is that of the whole header, with zeros where it stands itself."""
-    zeroed = data[:position] + bytes(len(value)) + data[position + len(value) :]
+    zeroed = data[:position] + bytes(4) + data[position + 4 :]
     if len(value) != 4 or crc32c(zeroed) != int.from_bytes(value, "big"):
         raise _malformed("its checksum")
 

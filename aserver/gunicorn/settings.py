@@ -93,10 +93,16 @@ def from_settings(cfg: Any) -> dict[str, Any]:
     given["graceful_timeout"] = cfg.graceful_timeout - min(_END_SECONDS, cfg.graceful_timeout / 4)
     given["proxy_headers"] = True
     given["forwarded_allow_ips"] = _peers(cfg.forwarded_allow_ips)
-    given["proxy_protocol_allow_ips"] = _peers(cfg.proxy_allow_ips)
+    if is_proxied(cfg):
+        given["proxy_protocol_allow_ips"] = _peers(cfg.proxy_allow_ips)
     if _is_simple(cfg):
         given |= {"access_log": cfg.accesslog, "access_log_format": cfg.access_log_format}
     return given
+
+
+def is_proxied(cfg: Any) -> bool:
+    """Whether connections begin with PROXY headers: a bool, and in later versions a word."""
+    return cfg.proxy_protocol not in (False, "off")
 
 
 def has_plain_logger(cfg: Any) -> bool:

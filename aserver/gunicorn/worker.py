@@ -11,7 +11,8 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from types import FrameType
 from typing import Any, ClassVar
 
@@ -31,7 +32,14 @@ from ..seams import RequestLog
 from ..server import Server
 from ..types import ASGIApplication, Receive, Scope, Send, ServerError
 from .logs import AccessLogOfGunicorn, ErrorLog
-from .settings import WITHOUT_EQUAL, from_environ, from_settings, has_plain_logger, is_set
+from .settings import (
+    WITHOUT_EQUAL,
+    from_environ,
+    from_settings,
+    has_plain_logger,
+    is_proxied,
+    is_set,
+)
 
 # When the code has changed: for requests in progress. A stream would go on.
 _RELOAD_SECONDS = 0.5
@@ -81,8 +89,7 @@ class Worker(base.Worker):
             if name in ADDRESS_OPTIONS or name in APPLICATION_OPTIONS:
                 raise ConfigError(f"{cls.__name__}.options: {name!r} is for gunicorn to say")
         given = from_settings(cfg) | from_environ(os.environ) | dict(cls.options)
-        is_proxied = getattr(cfg, "proxy_protocol", "off") not in (False, "off")
-        given["proxy_protocol_bind" if is_proxied else "bind"] = tuple(places)
+        given["proxy_protocol_bind" if is_proxied(cfg) else "bind"] = tuple(places)
         return Config.of(**given)
 
     # What the arbiter and its processes call
@@ -112,7 +119,8 @@ class Worker(base.Worker):
     def run(self) -> None:
         """Serve, until a signal, enough requests or the arbiter's end."""
         raise_file_limit()
-        loop = prepared_loop(self._config)
+        with _Refusals(self):
+            loop = prepared_loop(self._config)
         server = Server(
             self.wsgi,  # type: ignore[arg-type]
             self._config,
@@ -155,7 +163,7 @@ class Worker(base.Worker):
         if self._server is None:
             super().handle_usr1(sig, frame)
         else:
-            self._loop.call_soon_threadsafe(self.log.reopen_files)
+            self._call_in_loop(self.log.reopen_files)
             self._server.reopen_logs()
 
     def handle_abort(self, sig: int, frame: FrameType | None) -> None:
@@ -164,10 +172,14 @@ class Worker(base.Worker):
             # The exception comes out of whatever blocks the event loop, which may catch it. If so,
             # the loop ends as soon as it has its turn.
             self.aborted = True
-            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._call_in_loop(self._loop.stop)
         super().handle_abort(sig, frame)
 
     # Its own
+
+    def _call_in_loop(self, callback: Callable[[], object]) -> None:
+        with suppress(RuntimeError):  # it is closed: the worker is about to end
+            self._loop.call_soon_threadsafe(callback)
 
     def _stop(self, wanted: int) -> None:
         """Ask the server to stop: once to end in order, twice to hurry."""
