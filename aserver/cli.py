@@ -42,9 +42,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     try:
         settings = load(sys.argv[1:] if argv is None else argv, os.environ)
-        return _act(settings)
     except ConfigError as error:
         return _fail(2, error)
+    try:
+        return _act(settings)
+    except ConfigError as error:
+        return _fail(2, settings.located(error))
     except ServerError as error:
         if isinstance(error, AppImportError) and error.details:
             print(error.details, end="", file=sys.stderr)

@@ -142,6 +142,7 @@ class Http:
         "",
         "--root-path",
         metavar="PATH",
+        prefix=True,
         help="The scope's root_path: where the application is mounted.",
     )
     server_name: str = option(

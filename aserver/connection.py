@@ -130,7 +130,7 @@ class Connection(PhasedConnection):
             self._engine = H2(self, context, context.new_wire, limits, context.request_limits)
         else:
             self._engine = H1(self, context, context.parser, context.request_limits)
-        if context.draining:
+        if context.draining or (not context.keeps_alive and not is_http2):
             self._engine.drain()
 
     def data_received(self, data: bytes) -> None:

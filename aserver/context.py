@@ -18,6 +18,7 @@ from .limits import (
     RequestLimits,
     SocketLimits,
     StreamLimits,
+    or_endless,
     or_unlimited,
     phase_seconds,
 )
@@ -43,7 +44,8 @@ class Context:
         new_frames: Makes the frame engine of a WebSocket; None: there are no WebSockets here.
         new_wire: Makes the wire of an HTTP/2 connection; None: HTTP/2 is not spoken here.
         forwarding: Knows which proxies are believed; None: nobody is.
-        tick: How often `tick` is called, in seconds.
+        tick: How often `advance` is called, in seconds.
+        slack: How late the clock may be between two calls, in seconds.
     """
 
     __slots__ = (
@@ -61,6 +63,7 @@ class Context:
         "draining",
         "forwarding",
         "has_signals",
+        "keeps_alive",
         "last_lines",
         "loop",
         "max_concurrency",
@@ -97,6 +100,7 @@ class Context:
         *,
         wall: float,
         tick: float = TICK,
+        slack: float = TICK,
     ) -> None:
         self.app = app
         self.loop = loop
@@ -119,7 +123,7 @@ class Context:
         self.draining = False  # the server is stopping: whoever is here gets what it asked for
         self.quiet: asyncio.Future[None] | None = None  # set by `settled`
         self.admission = Admission(config.limits, self.connections, self.throttle)
-        self._flatten(config)
+        self._flatten(config, slack)
         self._clock = Clock(wall, tick)
         self.now = 0.0
         self.root_path = config.http.root_path
@@ -128,12 +132,12 @@ class Context:
         self.date_line = self.default_lines = self.last_lines = b""
         self.set_date(time())
 
-    def _flatten(self, config: Config) -> None:
+    def _flatten(self, config: Config, slack: float) -> None:
         limits, websocket = config.limits, config.websocket
         self.request_limits = RequestLimits.of(limits)
         has_websockets = self.new_frames is not None
         self.stream_limits = StreamLimits.of(config.http2, limits, has_websockets=has_websockets)
-        self.socket_limits = SocketLimits.of(websocket, limits)
+        self.socket_limits = SocketLimits.of(websocket, limits, slack)
         self.deflate: DeflateLimits | None = None
         if websocket.websocket_compression:
             self.deflate = DeflateLimits(
@@ -141,11 +145,11 @@ class Context:
             )
         self.max_concurrency = or_unlimited(limits.max_concurrency)
         self.write_buffer = limits.write_buffer
-        self.response_seconds = or_unlimited(limits.http_timeout)
-        self.close_seconds = or_unlimited(limits.application_close_timeout)
-        self.seconds = phase_seconds(
-            limits, config.tls.tls_handshake_timeout, config.proxy.proxy_protocol_timeout
-        )
+        self.response_seconds = or_unlimited(limits.http_timeout) + slack
+        self.close_seconds = or_endless(limits.application_close_timeout) + slack
+        self.keeps_alive = limits.keep_alive != 0
+        handshake, preamble = config.tls.tls_handshake_timeout, config.proxy.proxy_protocol_timeout
+        self.seconds = phase_seconds(limits, handshake, preamble, slack)
         # Of a request body, in the seconds of the phase RECEIVING.
         self.body_bytes = limits.min_body_rate * limits.body_timeout
 

@@ -9,6 +9,8 @@ from dataclasses import Field, field
 from enum import Enum
 from typing import Any, NamedTuple
 
+from .prefixes import clean_prefix
+
 INT_MAX = 2**31 - 1  # more is not a number to C, and so to the kernel
 
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
@@ -40,6 +42,7 @@ class Option(NamedTuple):
         metavar: The placeholder in `--help`.
         choices: The values allowed, if they are few.
         constants: Further flags that set a fixed value, as `--no-server-name` sets "".
+        prefix: A prefix of paths; it is kept without a slash at its end.
         commas: Values that may be repeated may also stand in one text, with commas between them.
         octal: Written in octal, as file modes are.
         ascii: Printable ASCII only, as in a header.
@@ -57,6 +60,7 @@ class Option(NamedTuple):
     metavar: str = ""
     choices: tuple[str, ...] = ()
     constants: tuple[tuple[str, Any, str], ...] = ()
+    prefix: bool = False
     commas: bool = False
     octal: bool = False
     ascii: bool = False
@@ -154,12 +158,14 @@ class Declaration(NamedTuple):
             self._check_text(value)
         elif kind is not bool:
             self._check_range(value)
-        return kind(value)
+        return clean_prefix(value) if self.option.prefix else kind(value)
 
     def _check_text(self, text: str) -> None:
         option = self.option
         if option.choices and text not in option.choices:
             raise ConfigError(f"{self.label}: {text!r} is not one of {', '.join(option.choices)}")
+        if option.prefix and clean_prefix(text) is None:
+            raise ConfigError(f"{self.label}: {text!r} is no prefix of paths, as /shop is one")
         if _UNTEXT.search(text) or (option.ascii and not text.isascii()):
             shown = "the value" if option.secret else repr(text)
             raise ConfigError(f"{self.label}: {shown} has characters that are not allowed")
@@ -171,7 +177,9 @@ class Declaration(NamedTuple):
             raise ConfigError(f"{self.label}: {number} is not {self.show(option.minimum)} or more")
         if not number <= option.maximum:
             shown = self.show(number)
-            raise ConfigError(f"{self.label}: {shown} is more than {self.show(option.maximum)}")
+            most = self.show(option.maximum)
+            hint = f" (octal; in TOML, 0o{most})" if option.octal else ""
+            raise ConfigError(f"{self.label}: {shown} is more than {most}{hint}")
 
     def _wrong(self, value: object) -> ConfigError:
         kind = "an octal number" if self.option.octal else _KINDS[self.kind]

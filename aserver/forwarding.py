@@ -8,7 +8,6 @@ client; whatever stands to the left of it, the client has said itself.
 Who is trusted is decided once for a connection, in `Forwarding.of`.
 """
 
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from .engines.guard import is_authority
 from .forwarded import Said, header_names, reader
 from .logs import server_log
 from .networks import Networks, parse_port
+from .prefixes import clean_prefix
 from .proxy_options import Proxy
 from .scope import unquote
 from .types import Address
@@ -26,9 +26,6 @@ Amend = Callable[[Scope], None]
 _MOST_HOPS = 100  # nobody has more proxies, and a header may be long
 _IS_SECURE = {"http": False, "ws": False, "https": True, "wss": True}
 _SCHEMES = {"http": ("http", "https"), "websocket": ("ws", "wss")}
-# What no prefix of paths has. With two slashes in front, a link would lead to another host, and a
-# browser takes a backslash for a slash; dots between slashes, it takes for another path.
-_find_odd = re.compile(r"\A(?!/)|\A//|[\\?#\x00-\x1f\x7f]|/\.\.?(?:/|\Z)").search
 
 
 class Forwarding:
@@ -112,8 +109,9 @@ def _at(said: Said, field: str, hops: int) -> str:
 
 def _take_root_path(scope: Scope, root_path: str) -> None:
     """It is told in the header's place; what is no path is not told at all."""
-    if not root_path or not _find_odd(root_path):
-        scope["root_path"] = root_path
+    cleaned = clean_prefix(root_path)
+    if cleaned is not None:
+        scope["root_path"] = cleaned
     scope["headers"] = _without(scope, b"daphne-root-path")
 
 
@@ -122,10 +120,11 @@ def _put_in_front(scope: Scope, prefixes: Sequence[str]) -> None:
 
     `raw_path` stays as it was received.
     """
-    decoded = [unquote(each) for each in prefixes]
-    if any(map(_find_odd, decoded)):
+    cleaned = [clean_prefix(unquote(each)) for each in prefixes]
+    known = [each for each in cleaned if each is not None]
+    if len(known) < len(cleaned):
         return
-    prefix = "".join(each.rstrip("/") for each in decoded)
+    prefix = "".join(known)
     scope["root_path"] = prefix + scope["root_path"]
     if scope["path"] != "*":
         scope["path"] = prefix + scope["path"]

@@ -12,7 +12,7 @@ _SIZE_MAX = 2**63 - 1
 
 @dataclass(frozen=True)
 class Limits:
-    """Deadlines and sizes; 0 switches one off, except for `graceful_timeout`: no time at all."""
+    """Deadlines and sizes; 0 switches one off, unless it is said to be no time at all."""
 
     first_byte_timeout: float = option(
         15.0,
@@ -45,9 +45,10 @@ class Limits:
     keep_alive: float = option(
         75.0,
         "--keep-alive",
-        minimum=0,
+        minimum=-1,
         unit="seconds",
-        help="How long an idle connection is kept; longer than the proxy in front keeps its own.",
+        help="How long an idle connection is kept; longer than the proxy in front keeps its own. "
+        "0: each HTTP/1 connection has one request; -1: for ever.",
     )
     write_timeout: float = option(
         60.0,
@@ -67,16 +68,18 @@ class Limits:
     application_close_timeout: float = option(
         10.0,
         "--application-close-timeout",
-        minimum=0,
+        minimum=-1,
         unit="seconds",
-        help="How long the application may go on after its client left before it is cancelled.",
+        help="How long the application may go on after its client left before it is cancelled; "
+        "0: no time at all; -1: for ever.",
     )
     graceful_timeout: float = option(
         30.0,
         "--graceful-timeout",
         minimum=0,
         unit="seconds",
-        help="How long a stopping server waits for requests in progress before it cancels them.",
+        help="How long a stopping server waits for requests in progress before it cancels them; "
+        "0: no time at all.",
     )
     max_request_line: int = option(
         8192,

@@ -2,7 +2,7 @@
 
 A phase change is two attribute stores (`phase`, `deadline`), never a timer. Once a second the
 server's tick advances the clock and calls `sweep`, so deadlines are kept with the accuracy of the
-tick.
+tick: they may be late by one, and are not early.
 """
 
 from collections.abc import Iterable
@@ -58,6 +58,11 @@ def or_unlimited(value: float) -> float:
     return value if value > 0 else inf
 
 
+def or_endless(seconds: float) -> float:
+    """The same where 0 means "at once"."""
+    return seconds if seconds >= 0 else inf
+
+
 class RequestLimits(NamedTuple):
     """What a request may be like: sizes in bytes, and a count."""
 
@@ -107,8 +112,8 @@ class SocketLimits(NamedTuple):
     pong_seconds: float
 
     @classmethod
-    def of(cls, websocket: WebSocket, limits: Limits) -> "SocketLimits":
-        """From the configuration."""
+    def of(cls, websocket: WebSocket, limits: Limits, slack: float) -> "SocketLimits":
+        """From the configuration; for `slack`, see `phase_seconds`."""
         return cls(
             MessageLimits(
                 or_unlimited(websocket.websocket_max_message_size),
@@ -117,7 +122,7 @@ class SocketLimits(NamedTuple):
             ),
             websocket.websocket_queue,
             limits.read_buffer,
-            or_unlimited(websocket.websocket_connect_timeout),
+            or_unlimited(websocket.websocket_connect_timeout) + slack,
             or_unlimited(websocket.websocket_close_timeout),
             or_unlimited(websocket.websocket_idle_timeout),
             or_unlimited(websocket.websocket_timeout),
@@ -141,7 +146,7 @@ class StreamLimits(NamedTuple):
     @classmethod
     def of(cls, http2: Http2, limits: Limits, *, has_websockets: bool) -> "StreamLimits":
         """From the configuration."""
-        seconds = phase_seconds(limits, 0, 0)
+        seconds = phase_seconds(limits)
         return cls(
             http2.http2_max_streams,
             or_unlimited(http2.http2_max_requests),
@@ -153,19 +158,25 @@ class StreamLimits(NamedTuple):
         )
 
 
-def phase_seconds(limits: Limits, handshake: float, preamble: float) -> tuple[float, ...]:
-    """How long each phase may last, indexed by Phase; two of them as said here, in seconds."""
+def phase_seconds(
+    limits: Limits, handshake: float = 0, preamble: float = 0, slack: float = 0
+) -> tuple[float, ...]:
+    """How long each phase may last, indexed by Phase; two of them as said here, in seconds.
+
+    With `slack` for what has one deadline: the clock may be late by so much when that is set, and
+    nobody shall have less time than was promised. What is looked at again and again needs none.
+    """
     seconds = {
-        IDLE: or_unlimited(limits.keep_alive),
-        HEAD: or_unlimited(limits.header_timeout),
+        IDLE: or_endless(limits.keep_alive) + slack,
+        HEAD: or_unlimited(limits.header_timeout) + slack,
         ACTIVE: inf,
         WRITING: or_unlimited(limits.write_timeout),
         DRAINING: DRAIN_SECONDS,
         CLOSING: or_unlimited(limits.write_timeout),
-        NEW: or_unlimited(limits.first_byte_timeout),
+        NEW: or_unlimited(limits.first_byte_timeout) + slack,
         RECEIVING: limits.body_timeout if limits.min_body_rate and limits.body_timeout else inf,
-        HANDSHAKE: or_unlimited(handshake),
-        PREAMBLE: or_unlimited(preamble),
+        HANDSHAKE: or_unlimited(handshake) + slack,
+        PREAMBLE: or_unlimited(preamble) + slack,
     }
     return tuple(seconds[phase] for phase in Phase)
 

@@ -14,6 +14,7 @@ from .config import DECLARATIONS, Config
 from .declarations import ConfigError, Declaration, split
 
 _PREFIX = "ASERVER_"
+_COMMAND_LINE = "command line"
 _EPILOG = (
     "Each option is also read from the environment, as ASERVER_ and its name in upper case, and "
     "from a TOML file (-c). With no address given, the server listens on 127.0.0.1:8000."
@@ -34,9 +35,28 @@ class Settings:
     origins: dict[str, str]
     action: str
 
+    def located(self, error: ConfigError) -> ConfigError:
+        """What is wrong with an option's value, and where that was given.
+
+        Some are looked at only when they are needed, and then nobody knows any more.
+        """
+        label = str(error).partition(":")[0].partition(" ")[0]
+        for name, origin in self.origins.items():
+            if DECLARATIONS[name].label == label and origin != _COMMAND_LINE:
+                return ConfigError(f"{origin}: {error}")
+        return error
+
 
 class _Parser(argparse.ArgumentParser):
     """A mistake is a ConfigError, one line like all others."""
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        found, rest = self.parse_known_args(args, namespace)
+        if rest:
+            from .option_hints import hint  # only for who needs it
+
+            self.error(hint(rest, self._option_string_actions))
+        return found
 
     def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{message} (aserver --help shows the options)")
@@ -134,16 +154,13 @@ def load(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
     given = vars(build_parser().parse_args(argv))
     action = given.pop("action", "run")
     file = given.pop("config", None) or environ.get(f"{_PREFIX}CONFIG")
-    values: dict[str, Any] = {}
-    origins: dict[str, str] = {}
-    sources = [
-        (f"file {file!r}", _from_file(file) if file else {}),
-        ("environment", _from_environ(environ)),
-        ("command line", _from_command_line(given)),
-    ]
-    for origin, found in sources:
-        values.update(found)
-        origins.update(dict.fromkeys(found, origin))
+    in_file = _from_file(file) if file else {}
+    in_environ = _from_environ(environ)
+    in_arguments = _from_command_line(given)
+    values = in_file | in_environ | in_arguments
+    origins = dict.fromkeys(in_file, f"file {file!r}")
+    origins |= {name: _variable(DECLARATIONS[name], environ) for name in in_environ}
+    origins |= dict.fromkeys(in_arguments, _COMMAND_LINE)
     return Settings(Config.of(**values), origins, action)
 
 
@@ -165,8 +182,7 @@ def convert(declaration: Declaration, value: str | list[str]) -> Any:
 def _from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
     found = {}
     for name, declaration in DECLARATIONS.items():
-        variables = (_PREFIX + name.upper(), *declaration.option.variables)
-        variable = next((each for each in variables if each in environ), "")
+        variable = _variable(declaration, environ)
         if not variable:
             continue
         text = environ[variable]
@@ -175,6 +191,12 @@ def _from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
         except ConfigError as error:
             raise ConfigError(f"{variable}: {error}") from None
     return found
+
+
+def _variable(declaration: Declaration, environ: Mapping[str, str]) -> str:
+    """Which variable gives the option, if one does."""
+    variables = (_PREFIX + declaration.name.upper(), *declaration.option.variables)
+    return next((each for each in variables if each in environ), "")
 
 
 def _from_file(path: str) -> dict[str, Any]:

@@ -398,6 +398,7 @@ def new_context(
         choose_forwarding(config.proxy),
         wall=0.0,
         tick=1.0,
+        slack=0.0,
     )
 
 

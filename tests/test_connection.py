@@ -264,10 +264,24 @@ async def test_keep_alive(empty_kernel: FakeSocket) -> None:
 
 
 async def test_no_keep_alive_deadline() -> None:
-    stage = Stage(keep_alive=0)
+    stage = Stage(keep_alive=-1)
     client = stage.connect()
     await (await stage.call(client)).answer()
     assert stage.clock.run(100_000) == 0
+
+
+async def test_no_keep_alive() -> None:
+    """But who has sent two requests at once gets two answers."""
+    stage = Stage(keep_alive=0)
+    client = stage.connect()
+    await (await stage.call(client, GET + GET)).answer()
+    assert not client.closed()
+    await rounds()
+    await stage.calls[-1].answer()
+    assert client.closed()
+    kept, closed = received(client).split(b"HTTP/1.1 ")[1:]
+    assert b"connection: " not in kept
+    assert b"\r\nconnection: close\r\n" in closed
 
 
 async def test_application_may_take_its_time() -> None:

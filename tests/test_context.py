@@ -123,13 +123,13 @@ async def test_deadlines_by_phase() -> None:
 async def test_zero_is_no_deadline() -> None:
     context = new_context(
         nothing,
-        keep_alive=0,
+        keep_alive=-1,
         header_timeout=0,
         first_byte_timeout=0,
         body_timeout=0,
         write_timeout=0,
         http_timeout=0,
-        application_close_timeout=0,
+        application_close_timeout=-1,
         tls_handshake_timeout=0,
         proxy_protocol_timeout=0,
     )

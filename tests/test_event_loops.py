@@ -77,6 +77,48 @@ def test_what_it_is_run_for_can(loop_name: str, error: BaseException) -> None:
     close_loop(loop)
 
 
+@pytest.mark.parametrize("error", [None, ValueError("it"), asyncio.CancelledError()])
+def test_it_ends_as_itself_whatever_is_raised_at_the_same_time(
+    loop_name: str, error: BaseException | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Behind its last step, and before the loop has heard of that."""
+
+    async def leave() -> None:
+        sys.exit(4)
+
+    async def main() -> None:
+        if isinstance(error, asyncio.CancelledError):
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0)
+        left.append(asyncio.ensure_future(leave()))
+        if error is not None:
+            raise error
+
+    left: list[asyncio.Future[None]] = []
+    loop = new_loop(loop_name)
+    ending = contextlib.nullcontext() if error is None else pytest.raises(type(error))
+    with ending as caught:
+        run_to_end(loop, main())
+    assert caught is None or caught.value.args == error.args  # type: ignore[union-attr]
+    loop.close()
+    assert isinstance(left[0].exception(), SystemExit)
+    assert caplog.messages == ["Raised by a task or a callback, in the event loop: SystemExit(4)"]
+
+
+def test_the_loop_is_the_thread_s_only_as_long_as_it_runs(loop_name: str) -> None:
+    async def main() -> None:
+        assert asyncio.get_event_loop_policy().get_event_loop() is loop
+
+    loop = new_loop(loop_name)
+    run_to_end(loop, main())
+    close_loop(loop)
+    with pytest.raises(RuntimeError, match="no current event loop"):
+        asyncio.get_event_loop_policy().get_event_loop()
+
+
 @pytest.mark.parametrize("error", [SystemExit(7), KeyboardInterrupt()])
 def test_nor_can_a_task_when_it_is_closed(
     loop_name: str, error: BaseException, caplog: pytest.LogCaptureFixture

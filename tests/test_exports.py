@@ -21,7 +21,7 @@ PUBLIC = {
 }
 
 SIGNATURES = {
-    aserver.run: "(app, config=None, *, environ=None, **server_options)",
+    aserver.run: "(app, config=None, *, environ=None, access_log=None)",
     aserver.Server: "(app, config=None, *, environ=None, access_log=None, observer=None)",
     aserver.Config: (
         "(bind=..., http=..., http2=..., tls=..., proxy=..., limits=..., websocket=..., log=..., "

@@ -177,6 +177,21 @@ def test_no_client_can_whatever_it_says(forged: str) -> None:
     assert parse_forwarded(f'{forged}, for="[2001:db8::1]:47"')[-1] == expected
 
 
+def test_of_many_elements_the_last_thousand_are_read() -> None:
+    near = {"for": "near"}
+    assert parse_forwarded(f"for=far{999 * ','}for=near") == [{"for": "far"}, near]
+    assert parse_forwarded(f"for=far{1000 * ','}for=near") == [near]
+    assert parse_forwarded(f"{65_000 * 'for=far,'}for=near") == [*[{"for": "far"}] * 999, near]
+
+
+def test_what_is_no_element_is_not_long() -> None:
+    """Nor is what stands in front of it read: it might begin there."""
+    longest = "," * 511
+    assert parse_forwarded(f'for=far,for="{longest}"') == [{"for": "far"}, {"for": longest}]
+    assert parse_forwarded(f'for=far,for="{longest},"') == []
+    assert parse_forwarded(f'for=far,for="{longest},",for=near') == [{"for": "near"}]
+
+
 @pytest.mark.parametrize("piece", ['x="\\",', "a,", "a=b;", 'x=",', '"', "x=\\,", ",", "a=b,"])
 def test_a_long_header_takes_no_time(piece: str) -> None:
     before = process_time()

@@ -170,6 +170,65 @@ def test_lists_may_be_shorter() -> None:
     assert seen(*fields, **CHAIN)["scheme"] == "https"
 
 
+@pytest.mark.parametrize("addresses", [[], [("x-forwarded-for", "")], [("x-forwarded-for", " , ")]])
+def test_without_an_address_only_the_nearest_proxy_has_said_anything(
+    addresses: list[tuple[str, str]],
+) -> None:
+    """Whatever stands to the left of its items may be the client's own."""
+    fields = [
+        *addresses,
+        ("x-forwarded-proto", "https, http"),
+        ("x-forwarded-host", "evil, example.org"),
+        ("x-forwarded-port", "1, 4711"),
+        ("x-forwarded-prefix", "/evil, /app"),
+    ]
+    for peer in (NGINX, None):
+        found = seen(*fields, peer=peer, **CHAIN)
+        assert found.pop("headers")[0] == (b"host", b"example.org")
+        assert found == {"root_path": "/app", "path": "/app/page"}
+    safe = [*addresses, ("x-forwarded-proto", "http, https")]
+    assert seen(*safe, **CHAIN) == {"scheme": "https"}
+
+
+@pytest.mark.parametrize("client", ["", "for=192.0.2.66;"])
+def test_without_an_address_it_is_so_in_forwarded(client: str) -> None:
+    """Whether the proxy says nothing of the client, or nobody would believe it."""
+    field = ("forwarded", f"{client}proto=https;host=evil, proto=http;host=example.org")
+    options = {**CHAIN, "proxy_headers_kind": "forwarded"}
+    for trust in (FIELDS, ("proto", "host")):
+        found = seen(field, **{**options, "proxy_headers_trust": trust})
+        assert found.keys() == {"headers"}
+        assert found["headers"][0] == (b"host", b"example.org")
+
+
+def test_of_a_long_list_only_the_last_hundred_count() -> None:
+    """Though everybody is trusted, so that the first has begun."""
+    hosts = [f"10.0.0.{number}" for number in range(150)]
+    fields = [
+        ("x-forwarded-for", ", ".join(hosts)),
+        (
+            "x-forwarded-proto",
+            ", ".join("https" if host == hosts[50] else "http" for host in hosts),
+        ),
+    ]
+    found = seen(*fields, forwarded_allow_ips=("0.0.0.0/0",))
+    assert found == {"client": (hosts[50], 0), "scheme": "https"}
+    short = ("x-forwarded-for", ", ".join(hosts[:100]))
+    assert seen(short, forwarded_allow_ips=("0.0.0.0/0",))["client"] == (hosts[0], 0)
+
+
+@pytest.mark.parametrize("lines", [["192.0.2.1", ""], ["", "192.0.2.1"], ["", "192.0.2.1", " "]])
+def test_empty_lines_are_as_nothing_between_commas(lines: list[str]) -> None:
+    proto = ("x-forwarded-proto", "ftp, https")
+    listed = seen(("x-forwarded-for", ",".join(lines)), proto, **CHAIN)
+    assert listed == {"client": ("192.0.2.1", 0), "scheme": "https"}
+    assert seen(*(("x-forwarded-for", line) for line in lines), proto, **CHAIN) == listed
+    standard: dict[str, Any] = {**CHAIN, "proxy_headers_kind": "forwarded"}
+    elements = [f"for={line};proto=https" if line.strip() else line for line in lines]
+    assert seen(*(("forwarded", each) for each in elements), **standard) == listed
+    assert seen(("forwarded", ",".join(elements)), **standard) == listed
+
+
 def test_the_host_is_the_host_header() -> None:
     scope = scope_of(("x-forwarded-host", "example.org:8443"), ("accept", "a"))
     amend = Forwarding(Proxy(proxy_headers=True, **EVERYTHING)).of(NGINX)

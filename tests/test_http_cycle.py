@@ -678,8 +678,18 @@ async def test_application_that_goes_on_without_its_client(
     )
 
 
-async def test_application_may_go_on_for_ever_without_its_client() -> None:
+async def test_application_may_not_go_on_at_all_without_its_client() -> None:
     stage = CycleStage(forever, application_close_timeout=0)
+    stage.cycle.start()
+    await rounds()
+    assert stage.clock.run(100) == 0
+    stage.cycle.lost()
+    assert stage.clock.tick() == 1
+    await stage.end()
+
+
+async def test_application_may_go_on_for_ever_without_its_client() -> None:
+    stage = CycleStage(forever, application_close_timeout=-1)
     stage.cycle.start()
     await rounds()
     stage.cycle.lost()

@@ -13,7 +13,8 @@ TESTS = Path(__file__).resolve().parent
 
 # A module imports from the rows above its own only; in a package of ours, also from each other.
 LAYERS = [
-    {"types", "declarations", "targets"},
+    {"types", "option_hints", "prefixes", "targets"},
+    {"declarations"},
     {
         "limit_options",
         "http2_options",

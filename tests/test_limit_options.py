@@ -27,7 +27,7 @@ def test_websocket_defaults() -> None:
 
 def test_every_limit_is_on_by_default_except_for_lifetimes() -> None:
     """What an unknown client can take is bounded without any option."""
-    limits = SocketLimits.of(WebSocket(), Limits())
+    limits = SocketLimits.of(WebSocket(), Limits(), 0)
     values = {**limits._asdict(), **limits.messages._asdict()}
     assert {name for name, value in values.items() if value == inf} == {
         "idle_seconds",

@@ -25,6 +25,7 @@ from aserver.limits import (
     SocketLimits,
     StreamLimits,
     TokenBucket,
+    or_endless,
     or_unlimited,
     phase_seconds,
     sweep,
@@ -136,10 +137,25 @@ def test_seconds_of_each_phase() -> None:
     assert seconds[ACTIVE] == inf
 
 
+def test_nobody_has_less_time_than_was_promised() -> None:
+    limits = Limits(first_byte_timeout=1, header_timeout=2, keep_alive=4, write_timeout=5)
+    exact, late = phase_seconds(limits, 6, 7), phase_seconds(limits, 6, 7, 1.0)
+    slack = {phase for phase in Phase if late[phase] == exact[phase] + 1}
+    assert slack == {NEW, HEAD, IDLE, HANDSHAKE, PREAMBLE, ACTIVE}
+    assert all(late[phase] == exact[phase] for phase in set(Phase) - slack)
+    websocket = WebSocket(websocket_connect_timeout=3)
+    assert SocketLimits.of(websocket, limits, 1.0).connect_seconds == 4
+
+
+def test_where_no_time_is_no_time() -> None:
+    assert [or_endless(seconds) for seconds in (0, 0.5, -1)] == [0, 0.5, inf]
+    assert phase_seconds(Limits(keep_alive=0))[IDLE] == 0
+
+
 def test_phases_that_may_last_for_ever() -> None:
     off = phase_seconds(
         Limits(
-            first_byte_timeout=0, header_timeout=0, body_timeout=0, keep_alive=0, write_timeout=0
+            first_byte_timeout=0, header_timeout=0, body_timeout=0, keep_alive=-1, write_timeout=0
         ),
         0,
         0,
@@ -178,7 +194,7 @@ def test_limits_of_a_websocket() -> None:
         ping_interval=10,
         ping_timeout=11,
     )
-    assert SocketLimits.of(websocket, Limits(read_buffer=5)) == SocketLimits(
+    assert SocketLimits.of(websocket, Limits(read_buffer=5), 0) == SocketLimits(
         messages=MessageLimits(message=1, frame=2, fragments=3),
         queue=4,
         buffer=5,
@@ -207,6 +223,7 @@ def test_websocket_without_limits(off: int) -> None:
             ping_timeout=0,
         ),
         Limits(),
+        0,
     )
     assert limits.messages == (inf, inf, inf)
     assert limits[3:] == (inf,) * 6

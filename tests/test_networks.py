@@ -61,6 +61,16 @@ def test_what_is_remembered_is_bounded_and_right() -> None:
     assert len(networks._judged) <= 1024
 
 
+def test_long_texts_are_not_remembered() -> None:
+    networks = Networks("--list", ("10.0.0.0/16",))
+    for text in ("x" * 65, f"[{'0' * 60}::1]", "10.0.0.1:" + "0" * 60):
+        assert networks.judge(text) == networks.judge(text) == (parse_peer(text), "." in text)
+    assert networks._judged == {}
+    longest = "10.0.0.1:".ljust(64, "1")
+    assert networks.judge(longest) == (("10.0.0.1", 0), True)
+    assert networks._judged.keys() == {longest}
+
+
 @pytest.mark.parametrize(
     ("texts", "text", "judged"),
     [

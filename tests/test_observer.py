@@ -114,6 +114,11 @@ def test_first_come_the_lines_of_daphne(open_all: Open, caplog: pytest.LogCaptur
         ({"port": 0, "verbosity": 0}, logging.WARNING),
         ({"bind": "127.0.0.1:0", "verbosity": 0}, logging.WARNING),
         ({"bind": "127.0.0.1:8000", "verbosity": 0}, logging.INFO),
+        ({"bind": ("127.0.0.1:8000", "127.0.0.1:0"), "verbosity": 0}, logging.WARNING),
+        ({"bind": ("127.0.0.1:0", "127.0.0.1:8000"), "verbosity": 0}, logging.WARNING),
+        ({"bind": ("127.0.0.1:1", "127.0.0.1:2"), "verbosity": 0}, logging.INFO),
+        ({"endpoint": "tcp:0", "unix_socket": "s", "verbosity": 0}, logging.WARNING),
+        ({"bind": ("127.0.0.1:8000", "127.0.0.1:0")}, logging.INFO),
         ({"verbosity": 0}, logging.INFO),
     ],
 )

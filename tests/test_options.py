@@ -91,9 +91,12 @@ def test_actions(argv: list[str], action: str) -> None:
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--colour"], "unrecognized arguments: --colour"),
-        (["--verb", "1"], "unrecognized arguments: --verb"),  # no abbreviations
+        (["--colour"], "there is no option --colour (aserver --help shows the options)"),
+        (["--verb", "1"], "there is no option --verb ("),  # no abbreviations
         (["a:b", "c:d"], "unrecognized arguments: c:d"),
+        (["--host", "0.0.0.0", "a:b"], "there is no option --host; is it --bind?"),
+        (["--keepalive=5", "a:b"], "there is no option --keepalive; is it --keep-alive?"),
+        (["a:b", "-w", "4"], "there is no option -w: one aserver is one process"),
         (["--port"], "argument -p/--port: expected one argument"),
         (["--factory=yes"], "argument --factory: ignored explicit argument 'yes'"),
         (["-p", "web"], "--port: 'web' is not a whole number"),
@@ -152,7 +155,7 @@ def test_help_has_every_flag_with_unit_and_default() -> None:
 def test_environment(variable: str, text: str, option: str, value: Any) -> None:
     found = load([], {variable: text, "OTHER_PORT": "2", "PORT": "3"})
     assert found.config == Config.of(**{option: value})
-    assert found.origins == {option: "environment"}
+    assert found.origins == {option: variable}
 
 
 @pytest.mark.parametrize(
@@ -213,7 +216,10 @@ def test_file(toml: WriteFile) -> None:
         ("[bind]\nport = true", "{file}: --port: True is not a whole number"),
         ("[bind]\nbind = 8000", "{file}: --bind: 8000 is not a text"),
         ("[bind]\nbind = [[]]", "{file}: --bind: [] is not a text"),
-        ("[bind]\nunix_socket_mode = 666", "{file}: --unix-socket-mode: 1232 is more than 777"),
+        (
+            "[bind]\nunix_socket_mode = 666",
+            "{file}: --unix-socket-mode: 1232 is more than 777 (octal; in TOML, 0o777)",
+        ),
         ('[log]\naccess_log = "a\\u0000"', "{file}: --access-log: 'a\\x00' has characters that"),
         ("[limits]\nkeep_alive = 2020-01-01", "{file}: --keep-alive: datetime.date("),
         ("[bind]\nkeep_alive = 1", "{file}: there is no option 'keep_alive' in section [bind]"),
@@ -246,6 +252,29 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
         load(["-c", str(tmp_path / "latin")], {})
 
 
+# Mistakes that are found when the value is needed
+
+
+@pytest.mark.parametrize(
+    ("argv", "environ", "place"),
+    [
+        (["--forwarded-allow-ips", "x"], {}, ""),
+        ([], {"ASERVER_FORWARDED_ALLOW_IPS": "x"}, "ASERVER_FORWARDED_ALLOW_IPS: "),
+        ([], {"FORWARDED_ALLOW_IPS": "x"}, "FORWARDED_ALLOW_IPS: "),
+        (["-c", "FILE"], {}, "file 'FILE': "),
+    ],
+)
+def test_they_name_the_place_too(
+    argv: list[str], environ: dict[str, str], place: str, toml: WriteFile
+) -> None:
+    file = toml("[proxy]\nforwarded_allow_ips = ['x']")
+    found = load([each.replace("FILE", file) for each in argv], environ)
+    error = ConfigError("--forwarded-allow-ips: 'x' is no address")
+    assert str(found.located(error)) == place.replace("FILE", file) + str(error)
+    assert str(found.located(ConfigError("--forwarded: no"))) == "--forwarded: no"
+    assert str(found.located(ConfigError("nothing"))) == "nothing"
+
+
 # Precedence: command line > environment > file > default
 
 Samples = list[tuple[str, str, list[str], Any]]
@@ -258,6 +287,8 @@ def samples(declaration: Declaration) -> Samples:
         yes = ("true", "yes", [flags[0]], True)
         no = ("false", "no", [flags[-1].replace("--", "--no-")], False)
         return [yes, no, yes]
+    if declaration.option.prefix:
+        return [(f"'/{n}/'", f"/{n}", [flags[0], f"/{n}//"], f"/{n}") for n in (1, 2, 3)]
     if declaration.option.choices:
         texts = [each for each in declaration.option.choices if each != declaration.default]
         if declaration.many:
@@ -300,7 +331,7 @@ def test_precedence(name: str, toml: WriteFile) -> None:
         if has_file:
             expected, origin = in_file[3], f"file {file!r}"
         if has_environment:
-            expected, origin = in_environment[3], "environment"
+            expected, origin = in_environment[3], f"ASERVER_{name.upper()}"
         if has_arguments:
             expected, origin = in_arguments[3], "command line"
         found = load(argv, environ)
@@ -317,6 +348,8 @@ def a_value(declaration: Declaration) -> st.SearchStrategy[Any]:
         return st.booleans()
     if option.choices:
         return st.sampled_from(option.choices)
+    if option.prefix:
+        return st.sampled_from(["", "/a", "/\N{SNOWMAN}/b"])
     if declaration.kind is str:
         alphabet = st.characters(codec="ascii" if option.ascii else "utf-8", exclude_categories=())
         text = st.text(alphabet).filter(lambda text: not set(text) & CONTROL_CHARACTERS)
@@ -353,7 +386,7 @@ def test_the_printed_configuration_tells_where_values_come_from(toml: WriteFile)
     found = load(["-c", file, "-u", 'a\\b"c'], {"ASERVER_FACTORY": "1"})
     lines = to_toml(found).splitlines()
     assert f"keep_alive = 5.0  # file {file!r}" in lines
-    assert "factory = true  # environment" in lines
+    assert "factory = true  # ASERVER_FACTORY" in lines
     assert 'unix_socket = "a\\\\b\\"c"  # command line' in lines
     assert "unix_socket_mode = 0o666  # default" in lines
     assert "# port is not set  # default" in lines

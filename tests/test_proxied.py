@@ -4,6 +4,7 @@
 """
 
 import logging
+import socket
 from typing import Any
 
 import pytest
@@ -27,14 +28,19 @@ class Site:
     """One connection, and the scopes that came of it."""
 
     def __init__(
-        self, allowed: str = "*", certificates: Certificates | None = None, **options: Any
+        self,
+        allowed: str = "*",
+        certificates: Certificates | None = None,
+        *,
+        extra: dict[str, Any] | None = None,
+        **options: Any,
     ) -> None:
         self.scopes: list[Scope] = []
         self.context = new_context(self.app, **options)
         self.clock = FakeClock(self.context)
         trust = Networks("--list", tuple(allowed.split())).trust
         self.connection = ProxiedConnection(self.context, trust, certificates)
-        self.transport = Line(self.connection)
+        self.transport = Line(self.connection, **(extra or {}))
 
     async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scopes.append(scope)
@@ -135,12 +141,45 @@ async def test_headers_of_a_client_without_an_address_are_not_the_proxy_s(header
 async def test_who_is_not_trusted_is_not_even_heard(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "aserver"):
         site = Site("127.0.0.1 unix")
-    assert site.transport.aborted
+    assert_reset(site)
     assert caplog.messages == [
         "Refused 192.0.2.2:50000, which is no trusted proxy (--proxy-protocol-allow-ips)"
     ]
     await rounds()
     assert not site.context.connections
+
+
+def assert_reset(site: Site) -> None:
+    """An end could look as if the server had nothing to say."""
+    assert site.transport.aborted
+    lingering = [option[:2] for option in site.transport.get_extra_info("socket").options]
+    assert (socket.SOL_SOCKET, socket.SO_LINGER) in lingering
+
+
+@pytest.mark.parametrize("allowed", ["127.0.0.1 ::1", "127.0.0.1 unix"])
+async def test_a_peer_of_a_unix_socket(allowed: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "aserver"):
+        site = Site(allowed, extra={"sockname": "/run/s", "peername": ""})
+    if "unix" in allowed:
+        await site.take(HEADER + GET)
+        assert [scope["client"] for scope in site.scopes] == [("203.0.113.9", 5555)]
+        assert caplog.messages == []
+        site.transport.abort()
+    else:
+        assert_reset(site)
+        assert [message.partition(",")[0] for message in caplog.messages] == [
+            "Refused a unix socket"
+        ]
+
+
+async def test_its_write_buffer_has_a_limit() -> None:
+    site = Site(write_buffer=1000)
+    site.transport.reads = False
+    site.connection.write(bytes(1000))
+    assert not site.connection.write_paused
+    site.connection.write(b"1")
+    assert site.connection.write_paused
+    site.transport.abort()
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from aserver.testing import serve
 from aserver.tls_contexts import Certificates
 from aserver.types import ASGIApplication, Receive, Scope, Send
 from tests.certificates import Authority
+from tests.hasty import HastyLoop
 from tests.inside import (
     Diary,
     Run,
@@ -422,6 +423,22 @@ def test_nothing_that_goes_wrong_in_a_tick_ends_the_ticking(
 
     run_in_loop(test())
     assert {str(problem["exception"]) for problem in problems} == {"a bug"}
+
+
+def test_there_is_one_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks: list[float] = []
+
+    async def test() -> None:
+        loop = asyncio.get_running_loop()
+        monkeypatch.setattr(module, "sweep", lambda now, things: ticks.append(loop.time()))
+        server = Server(hello, Config.of(port=0, lifespan="off"))
+        await server.start()
+        await asyncio.sleep(3.5)  # which takes no time
+        await server.stop()
+
+    with asyncio.Runner(loop_factory=HastyLoop) as runner:
+        runner.run(test())
+    assert sorted({round(each, 3) for each in ticks}) == [0, 1, 2, 3]
 
 
 def test_the_tick_closes_what_is_overdue(

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from aserver import Config, Server
+from aserver.accepting import Acceptor
 from aserver.lifespan import LifespanError
+from aserver.listener import BindError
 from aserver.server import StoppedError
 from aserver.types import Receive, Scope, Send
 from tests.fakes import rounds
@@ -183,6 +185,71 @@ def test_it_is_asked_to_stop_by_what_fails_its_start(run_in_loop: Run[None]) -> 
         task = asyncio.current_task()
         assert task is not None
         assert not task.cancelling()
+
+    run_in_loop(test())
+
+
+def test_who_is_there_when_a_start_fails_is_cut_off(
+    run_in_loop: Run[None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = Acceptor.start
+
+    async def test() -> None:
+        diary = Diary()
+        server = Server(diary, Config.of(port=0))
+        writers: list[asyncio.StreamWriter] = []
+
+        async def start_and_fail(acceptor: Acceptor) -> None:
+            await start(acceptor)
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            readers.append(reader)
+            writers.append(writer)
+            assert server._context is not None
+            await wait_for(lambda: server._context and server._context.connections)
+            raise BindError("cannot listen on another")
+
+        readers: list[asyncio.StreamReader] = []
+        monkeypatch.setattr(Acceptor, "start", start_and_fail)
+        with pytest.raises(BindError):
+            await server.start()
+        with pytest.raises(ConnectionResetError):
+            await readers[0].read()
+        writers[0].close()
+        assert diary.events == ["startup", "shutdown"]
+
+    run_in_loop(test())
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_without_a_grace_time_the_lifespan_has_its_own(
+    run_in_loop: Run[None], fails: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also the one of a start that has failed."""
+    ends: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        over = asyncio.Event()
+        asyncio.get_running_loop().call_later(0.02, over.set)
+        await over.wait()
+        ends.append("in order")
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def fail(acceptor: Acceptor) -> None:
+        raise BindError("cannot listen")
+
+    async def test() -> None:
+        server = Server(app, Config.of(port=0, graceful_timeout=0))
+        if fails:
+            monkeypatch.setattr(Acceptor, "start", fail)
+            with pytest.raises(BindError):
+                await server.start()
+        else:
+            await server.start()
+            await server.stop()
+        assert ends == ["in order"]
 
     run_in_loop(test())
 

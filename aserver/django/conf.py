@@ -35,15 +35,19 @@ _DAPHNES = {
 }
 
 
+class SettingError(ImproperlyConfigured):
+    """A setting that cannot be; the message is all that there is to say."""
+
+
 def application_path() -> str:
     """What `ASGI_APPLICATION` says.
 
     Raises:
-        ImproperlyConfigured: The setting is missing.
+        SettingError: It is missing.
     """
     path = getattr(settings, "ASGI_APPLICATION", None)
     if not path:
-        raise ImproperlyConfigured(
+        raise SettingError(
             "The setting ASGI_APPLICATION is missing. It names the application to serve, as in "
             'ASGI_APPLICATION = "mysite.asgi.application".'
         )
@@ -61,7 +65,7 @@ def application() -> ASGIApplication:
     path = application_path()
     module, _, name = path.replace(":", ".").rpartition(".")
     if not module:
-        raise ImproperlyConfigured(
+        raise SettingError(
             f"ASGI_APPLICATION = {path!r} does not name an object in a module, as "
             "'mysite.asgi.application' does."
         )
@@ -74,7 +78,10 @@ def application() -> ASGIApplication:
         cause = error.__cause__
         if isinstance(cause, Exception):
             raise cause from None
-        failure = ImproperlyConfigured(f"ASGI_APPLICATION = {path!r}: {_advised(str(error))}")
+        problem = f"ASGI_APPLICATION = {path!r}: {_advised(str(error))}"
+        if cause is None:
+            raise SettingError(problem) from None
+        failure = ImproperlyConfigured(problem)
         failure.filename = _broken_file(cause)  # the autoreloader watches it
         raise failure from cause
 
@@ -94,7 +101,7 @@ def server_options() -> dict[str, Any]:
     """The options that the settings ask for, by name.
 
     Raises:
-        ImproperlyConfigured: There is no such option, or it cannot have this value.
+        SettingError: There is no such option, or it cannot have this value.
     """
     values: dict[str, Any] = {}
     if settings.FORCE_SCRIPT_NAME:
@@ -104,20 +111,20 @@ def server_options() -> dict[str, Any]:
             values[name] = _checked(name, size, setting)
     given = getattr(settings, "ASERVER", {})
     if not isinstance(given, Mapping):
-        raise ImproperlyConfigured(
+        raise SettingError(
             'The setting ASERVER must be a dictionary, as in ASERVER = {"http_timeout": 30}.'
         )
     for name, value in given.items():
         if name in ELSEWHERE:
-            raise ImproperlyConfigured(f"ASERVER: {name!r} has no place here: {ELSEWHERE[name]}.")
+            raise SettingError(f"ASERVER: {name!r} has no place here: {ELSEWHERE[name]}.")
         values[name] = _checked(name, value, "ASERVER")
     return values
 
 
 def _checked(name: str, value: object, setting: str) -> Any:
     if name not in DECLARATIONS:
-        raise ImproperlyConfigured(f"{setting}: there is no option {name!r}.")
+        raise SettingError(f"{setting}: there is no option {name!r}.")
     try:
         return DECLARATIONS[name].checked(value)
     except ConfigError as error:
-        raise ImproperlyConfigured(f"{setting}: {error}.") from None
+        raise SettingError(f"{setting}: {error}.") from None

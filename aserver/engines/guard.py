@@ -48,9 +48,10 @@ _MAX_LENGTH_DIGITS = 18
 # RFC 9110 section 8.6 allows leading zeros; they are what other bases begin with, and nobody's.
 _is_length = re.compile(rb"0|[1-9][0-9]*").fullmatch
 # RFC 9112 section 3.2.1: origin-form, the usual one. Of visible ASCII, less the fragment's sign,
-# and the backslash, which some take for a slash.
-is_path = re.compile(rb"/[!\"$-\[\]-~]*+").fullmatch
-_is_absolute = re.compile(rb"https?://([^/?#]*+)([!\"$-\[\]-~]*+)", re.IGNORECASE).fullmatch
+# and in the path, the backslash, which some take for a slash. Browsers send it as it is in a query.
+_PATH = rb"[!\"$->@-\[\]-~]*+(?:\?[!\"$-~]*+)?"
+is_path = re.compile(rb"/" + _PATH).fullmatch
+_is_absolute = re.compile(rb"https?://([^/?#]*+)(" + _PATH + rb")", re.IGNORECASE).fullmatch
 # RFC 3986 section 3.2.2, without the comma: a list of hosts is what two Host headers become.
 is_authority = re.compile(
     rb"(?:[A-Za-z0-9\-._~%!$&'()*+;=]++|\[[0-9A-Fa-f:.]++\])(?::[0-9]{0,5})?"

@@ -181,8 +181,9 @@ def _parse_v2(data: bytes) -> Header:
     for position, type_, value in tlvs:
         if type_ == Tlv.CRC32C:
             _check_sum(data, position, value)
-    # PP2_CLIENT_SSL, the first bit of the first byte.
-    is_secure = any(value and value[0] & 1 for _, type_, value in tlvs if type_ == Tlv.SSL)
+    # A byte of flags, of which the first is PP2_CLIENT_SSL, and four of a verdict.
+    secure = [value for _, type_, value in tlvs if type_ == Tlv.SSL and len(value) >= 5]
+    is_secure = any(value[0] & 1 for value in secure)
     ends = _read_ends(data[_V2_FIXED_SIZE:addresses_end]) if family in (_TCP4, _TCP6) else None
     client, server = ends or (None, None)
     return Header(

@@ -17,11 +17,6 @@ from ..options import load
 _END_SECONDS = 3.0
 
 
-def _or_none_at_all(seconds: int) -> float:
-    """To gunicorn, 0 is no time; to aserver it is no limit."""
-    return seconds or 0.001
-
-
 def _peers(allowed: Sequence[str]) -> tuple[str, ...]:
     """Unix sockets are trusted, always."""
     return tuple(allowed) if "*" in allowed else (*allowed, "unix")
@@ -31,7 +26,7 @@ def _peers(allowed: Sequence[str]) -> tuple[str, ...]:
 # left to aserver's.
 _OPTIONS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "backlog": ("backlog", int),
-    "keepalive": ("keep_alive", _or_none_at_all),
+    "keepalive": ("keep_alive", int),
     "limit_request_line": ("max_request_line", int),
     "limit_request_fields": ("max_header_count", int),
     "limit_request_field_size": ("max_header_size", int),
@@ -42,7 +37,7 @@ _OPTIONS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "http2_max_concurrent_streams": ("http2_max_streams", int),
     "asgi_loop": ("loop", str),
     "asgi_lifespan": ("lifespan", str),
-    "asgi_disconnect_grace_period": ("application_close_timeout", _or_none_at_all),
+    "asgi_disconnect_grace_period": ("application_close_timeout", int),
     "websocket_max_message_size": ("websocket_max_message_size", int),
     "certfile": ("certfile", str),
     "keyfile": ("keyfile", str),

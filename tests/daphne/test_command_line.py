@@ -83,6 +83,7 @@ def test_endpoints_are_those_of_daphne(argv: list[str], expected: list[str]) -> 
             "systemd passed no socket of index 0; it passed none.*",
         ),
         (["-e", f"{LISTENING}:name=web"], 6, "systemd passed no socket of name 'web'; it .*"),
+        (["-v", "4"], 2, "--verbosity: 4 is more than 3"),
         (["-e", "fd:999"], 6, "file descriptor 999: Bad file descriptor"),
         (["-e", "unix:none/s"], 5, "cannot listen on unix:none/s: No such file or directory"),
         (["--proxy-headers-host", "X-Real-IP"], 2, "--proxy-headers-host: --proxy-headers has .*"),

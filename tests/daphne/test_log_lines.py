@@ -101,6 +101,10 @@ def test_start_up_and_access(monkeypatch: pytest.MonkeyPatch) -> None:
         ("INFO", "Starting server at tcp:port=0:interface=127.0.0.1, unix:daphne.sock"),
         ("INFO", "Listening on TCP address {}:{}".format(*address)),
     ]
+    assert [text for _, text in said[2:]] == [
+        "Listening on http://{}:{}".format(*address),
+        "Listening on unix:daphne.sock",
+    ], "and nothing else, on purpose: not when it begins, nor when it ends"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -106,11 +106,12 @@ def test_socket_activation(tmp_path: Path) -> None:
         *command_line("-e", "systemd:name=web"),
     ]
     with Program(command, cwd=tmp_path) as process:
-        wait_until(lambda: os.path.exists(path) and "Listening on" in process.output)
+        wait_until(lambda: os.path.exists(path))
         first = ask(("127.0.0.1", port))
         assert first["server"] == ["127.0.0.1", port]
         assert first["pid"] == process.pid
         assert ask(path) == first | {"server": [path, None]}
+        process.wait_for("Listening on http")
         assert process.output.count("Listening on http") == 1, process.output
 
 

@@ -2,6 +2,10 @@
 
 from pathlib import Path
 
+import pytest
+from django.db.utils import ConnectionHandler
+
+from aserver.django import live_server
 from tests.django.live_tests import run_tests, seconds_to_end
 
 
@@ -18,3 +22,17 @@ def test_nobody_waits_for_what_the_tests_leave_behind(tmp_path: Path) -> None:
     assert output.endswith("exit code 0"), output
     assert seconds_to_end(output) < 2
     assert "Traceback" not in output
+
+
+def test_a_thread_keeps_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next test's may be another one; and nobody can drop a database with one to it."""
+    engine = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
+    connections = ConnectionHandler({"default": engine, "other": engine})
+    monkeypatch.setattr(live_server, "connections", connections)
+    before = connections["other"]
+    before.close = lambda: closed.append(before.alias)
+    closed: list[str] = []
+    live_server._disconnect()
+    assert connections.all(initialized_only=True) == []
+    assert closed == ["other"]
+    assert connections["other"] is not before

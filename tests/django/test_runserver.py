@@ -180,14 +180,18 @@ def test_changed_code_is_served_soon_whoever_listens(tmp_path: Path) -> None:
 
 def test_mistakes_are_waited_for(tmp_path: Path) -> None:
     """They are as many as there are processes that tell one, and then there is one that serves."""
-    project = make_project(tmp_path, f'{WATCHED}\nASERVER = {{"certfile": "/nowhere/a.pem"}}')
+    wrong = 'ASERVER = {"certfile": "/nowhere/a.pem"}\nASGI_APPLICATION = "mysite.asgi.app"'
+    project = make_project(tmp_path, f"{WATCHED}\n{wrong}")
     asgi, settings = project / "mysite" / "asgi.py", project / "mysite" / "settings.py"
     asgi.write_text(f"raise SystemExit(3)\n{asgi.read_text()}")
     with Runserver(project) as server:
-        server.wait_for("cannot import 'mysite.asgi:application': SystemExit: 3")
+        server.wait_for("cannot import 'mysite.asgi:app': SystemExit: 3")
         change(server, asgi, "raise SystemExit(3)", "", 1)
+        server.wait_for("Error: ASGI_APPLICATION = 'mysite.asgi.app': cannot import ")
+        change(server, settings, "mysite.asgi.app", "mysite.asgi.application", 2)
         server.wait_for("Error: --certfile: ")
-        change(server, settings, '"certfile": "/nowhere/a.pem"', "", 2)
+        assert server.stderr.count("Exception in thread") == 1
+        change(server, settings, '"certfile": "/nowhere/a.pem"', "", 3)
         assert httpx.get(server.url).status_code == 200
         server.interrupt()
         assert server.exit_code() == 0

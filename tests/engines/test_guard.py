@@ -250,10 +250,13 @@ def test_fragment(target: bytes) -> None:
 
 @each("code", range(256))
 def test_characters_in_targets(code: int) -> None:
-    for target in (b"/%c", b"/?%ca", b"/a%c"):
+    forms = (b"/%c", b"/a%cb", b"http://x/%c", b"/?%ca", b"/a?b%c", b"http://x?%c")
+    for target in forms:
         head = Head(target=target % code)
-        if 33 <= code <= 126 and code not in b"#\\":
-            assert head.accept().target == head.target
+        in_query = b"?" in target
+        # Browsers send a backslash as it is, but take that of a path for a slash.
+        if 33 <= code <= 126 and code not in (b"#" if in_query else b"#\\"):
+            assert head.accept().target.endswith(head.target.removeprefix(b"http://x"))
         else:
             with pytest.raises(ProtocolError) as caught:
                 head.accept()

@@ -4,7 +4,7 @@ import contextlib
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -17,17 +17,34 @@ from tests.ws_clients import Peer
 
 
 @pytest.fixture(scope="module")
-def gunicorn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gunicorn]:
-    """Two workers, with much of what can be set; its tests come in their order here."""
-    folder = tmp_path_factory.mktemp("gunicorn")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Gunicorn]]:
+    """One for all tests, started anew behind the one that ends it."""
+    started: list[Gunicorn] = []
+    with contextlib.ExitStack() as stack:
+
+        def one() -> Gunicorn:
+            if not started or started[-1].has_ended:
+                folder = tmp_path_factory.mktemp("gunicorn")
+                started.append(stack.enter_context(_with_much_set(folder)))
+                started[-1].wait_for("note: post_worker_init", 2)
+            return started[-1]
+
+        yield one
+
+
+def _with_much_set(folder: Path) -> Gunicorn:
+    """Two workers, with much of what can be set."""
     options = (
         *("-k", WORKER, "-w", "2", "--timeout", "2", "--graceful-timeout", "8"),
         *("-b", f"unix:{folder}/socket", "--access-logfile", f"{folder}/access.log"),
         *("--root-path", "/root", "--header-map", "refuse", "--worker-tmp-dir", str(folder)),
     )
-    with Gunicorn(folder, "tests.gunicorn.site:app", *options, ASERVER_SERVER_NAME="ours") as it:
-        it.wait_for("note: post_worker_init", 2)
-        yield it
+    return Gunicorn(folder, "tests.gunicorn.site:app", *options, ASERVER_SERVER_NAME="ours")
+
+
+@pytest.fixture
+def gunicorn(running: Callable[[], Gunicorn]) -> Gunicorn:
+    return running()
 
 
 @pytest.fixture
@@ -79,6 +96,7 @@ def test_errors_go_to_gunicorns_log(gunicorn: Gunicorn) -> None:
 
 def test_a_worker_that_blocks_is_ended(gunicorn: Gunicorn) -> None:
     """And only that one; the other goes on as before."""
+    started = gunicorn.output.count("note: post_worker_init")
     with gunicorn.connect() as sock:
         sock.sendall(get("/block?60"))
         gunicorn.wait_for("note: blocking")
@@ -89,7 +107,7 @@ def test_a_worker_that_blocks_is_ended(gunicorn: Gunicorn) -> None:
     gunicorn.wait_for("note: worker_exit")
     assert len(others) == 1
     assert f"note: worker_exit {others.pop()}" not in gunicorn.output
-    gunicorn.wait_for("note: post_worker_init", 3)
+    gunicorn.wait_for("note: post_worker_init", started + 1)
 
 
 def test_reload_loses_no_request(gunicorn: Gunicorn) -> None:
@@ -205,4 +223,16 @@ def test_what_cannot_start_is_not_tried_again(
         assert it.exit_code() == code
         for message in messages:
             it.wait_for(message)
+        assert it.output.count("note: post_fork") == 1
+
+
+def test_nor_is_it_without_its_event_loop(tmp_path: Path) -> None:
+    (tmp_path / "uvloop.py").write_text("raise ImportError('it is not here')")
+    variables = {"ASERVER_LOOP": "uvloop", "PYTHONPATH": str(tmp_path)}
+    with Gunicorn(tmp_path, "tests.gunicorn.site:app", "-k", WORKER, **variables) as it:
+        assert it.exit_code() == 3
+        [line] = [line for line in it.output.splitlines() if "uvloop" in line]
+        assert "[ERROR] --loop uvloop: uvloop is not installed (an option --x is " in line
+        assert "Worker failed to boot." in it.output
+        assert "Traceback" not in it.output
         assert it.output.count("note: post_fork") == 1

@@ -147,9 +147,11 @@ class Command(runserver.Command):
         try:
             self._serve(options)
         except ImproperlyConfigured as error:
-            if reloads:  # it prints what was raised, and waits for a change
-                raise
-            raise CommandError(str(error)) from None
+            if not reloads:
+                raise CommandError(str(error)) from None
+            if not isinstance(error, conf.SettingError):
+                raise  # the autoreloader prints where that was, and waits for a change
+            self.stderr.write(f"Error: {error}")
         except (ServerError, ConfigError) as error:
             self._fail(error, reloads=reloads)
 
