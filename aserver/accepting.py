@@ -142,7 +142,7 @@ class Acceptor:
             if sock is not None:
                 sock.close()
             reason = os.strerror(error.errno or 0)
-            raise BindError(f"cannot listen on {listener}: {reason}") from None
+            raise BindError(f"cannot listen on {listener.address}: {reason}") from None
 
     async def _close(self) -> None:
         # asyncio loses whom it has accepted and not connected yet when its server is closed: so it

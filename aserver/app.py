@@ -57,6 +57,8 @@ def load_app(
             f"{path!r} does not name an application; it must look like MODULE:OBJECT"
         )
     directory = os.path.abspath(app_dir)
+    if not os.path.isdir(directory):
+        raise AppImportError(f"--app-dir: there is no directory {app_dir!r}")
     if sys.path[:1] != [directory]:
         sys.path.insert(0, directory)
     # A module that calls sys.exit() has failed, too: its code, perhaps 0, must not become ours.

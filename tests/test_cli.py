@@ -109,6 +109,7 @@ def assert_fails(
         (["plain:__name__"], 3, "'plain:__name__' is not an application: it cannot be called"),
         (["fails:app", "-p", "0"], 4, "the application failed to start: no database"),
         (["plain:app", "-p", "0", "--lifespan", "on"], 4, ".*: ValueError: can only handle HTTP"),
+        (["plain:app", "--app-dir", "/nope"], 3, "--app-dir: there is no directory '/nope'"),
         (["plain:app", "-u", "none/s"], 5, "cannot listen on unix:none/s: No such file or .*"),
         (["plain:app", "-u", "plain.py"], 5, "cannot listen on unix:plain.py: there is a file .*"),
         (["plain:app", "-u", "s" * 200], 5, "cannot listen on unix:s+: AF_UNIX path too long"),

@@ -255,6 +255,7 @@ def test_a_busy_port(project: Path) -> None:
             "ASGI_APPLICATION = 'mysite.asgi.app': cannot import 'mysite.asgi:app': "
             "'mysite.asgi' has no 'app'",
         ),
+        ("", ["127.0.0.1:65536"], "'65536' is not a valid port number."),
         ("", ["--keep-alive", "x"], "--keep-alive: 'x' is not a number"),
         ("", ["--access-log", "-"], "--access-log has no place here: the setting LOGGING says"),
         ("", ["--noasgi", "--certfile", "x"], "--certfile: Django's own server (--noasgi)"),

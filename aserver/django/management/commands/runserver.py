@@ -76,6 +76,8 @@ class Command(runserver.Command):
 
     def run(self, **options: Any) -> None:
         """Serve, under the autoreloader or without it."""
+        if int(self.port) > 65535:  # no change of a file would mend it
+            raise CommandError(f"{self.port!r} is not a valid port number.")
         if not options["use_reloader"]:
             super().run(**options)
             return
