@@ -157,11 +157,7 @@ class Acceptor:
 
     async def stop(self) -> None:
         """Close the listeners, and take in who has been waiting there, whatever room there is."""
-        self._is_stopping = True
-        if self._changing is not None:
-            await asyncio.wait({self._changing})
-        self._unwatch()
-        await self._close()
+        await self.halt()
         self._admission.lift()
         waiting: list[tuple[Listener, socket.socket]] = []
         for listener in self._listeners:
@@ -172,6 +168,14 @@ class Acceptor:
                 await self._loop.connect_accepted_socket(self._new_protocol(listener), sock)
             except OSError:  # it has left already
                 sock.close()
+
+    async def halt(self) -> None:
+        """Accept nobody any more; who has been accepted is connected by then."""
+        self._is_stopping = True
+        if self._changing is not None:
+            await asyncio.wait({self._changing})
+        self._unwatch()
+        await self._close()
 
     def abandon(self) -> None:
         """The same at once, without regard for anybody who has been accepted just now."""

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 from .config import Config
@@ -74,6 +75,21 @@ def _run_until_done(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any]) ->
             app_log.error(
                 "Raised by a task or a callback, in the event loop: %r", error, exc_info=error
             )
+            if task.done():
+                _let_stop(loop)
+
+
+def _let_stop(loop: asyncio.AbstractEventLoop) -> None:
+    """Who has come to his end in that round has asked the loop to stop: it would the next time."""
+
+    async def go_on() -> None:
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+    going_on = loop.create_task(go_on())
+    while not going_on.done():
+        with suppress(RuntimeError, SystemExit, KeyboardInterrupt):
+            loop.run_until_complete(going_on)
 
 
 def close_loop(loop: asyncio.AbstractEventLoop) -> None:

@@ -13,8 +13,9 @@ from typing import Any
 
 from .engines.guard import is_authority
 from .forwarded import Said, header_names, reader
+from .hosts import parse_port
 from .logs import server_log
-from .networks import Networks, parse_port
+from .networks import Networks
 from .prefixes import clean_prefix
 from .proxy_options import Proxy
 from .scope import unquote

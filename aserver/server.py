@@ -335,6 +335,8 @@ class Server:
     async def _end(self, lifespan_grace: float) -> None:
         """Whatever was before: end what goes on still, and let go of everything."""
         try:
+            if self._acceptor is not None:
+                await self._acceptor.halt()
             if self._context is not None:
                 cut_off(self._context)
                 await catch_up()

@@ -160,6 +160,21 @@ def test_nor_can_a_task_when_it_is_closed(
     assert "in leave" in caplog.text  # where it was
 
 
+def test_a_loop_is_closed_whatever_was_raised_at_its_end(loop_name: str) -> None:
+    async def leave() -> None:
+        sys.exit(4)
+
+    async def main() -> None:
+        left.append(asyncio.ensure_future(leave()))
+
+    left: list[asyncio.Future[None]] = []
+    loop = new_loop(loop_name)
+    run_to_end(loop, main())
+    close_loop(loop)
+    assert loop.is_closed()
+    assert isinstance(left[0].exception(), SystemExit)
+
+
 def test_a_loop_is_closed_in_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_CLOSE_SECONDS", 0.05)
     kept: list[object] = []

@@ -1,6 +1,8 @@
 """A server's beginning and its end, when several ask for them, or in the middle of one."""
 
 import asyncio
+import contextlib
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -10,10 +12,12 @@ from aserver import Config, Server
 from aserver.accepting import Acceptor
 from aserver.lifespan import LifespanError
 from aserver.listener import BindError
+from aserver.observer import Observed, Observer
 from aserver.server import StoppedError
 from aserver.types import Receive, Scope, Send
 from tests.fakes import rounds
 from tests.inside import Diary, Run, ask, open_files, refuses, respond, wait_for
+from tests.processes import DEADLINE, get
 
 
 def accepts(server: Server) -> bool:
@@ -300,5 +304,37 @@ def test_whenever_it_is_ended_nothing_is_left(
             steps += 1
         for more in range(5):
             assert await start(steps + more)
+
+    run_in_loop(test())
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_who_waited_while_a_start_failed_is_not_served(run_in_loop: Run[None], count: int) -> None:
+    class Refusing(Observer):
+        def on_start(self, server: Observed) -> None:
+            raise ValueError("no")
+
+    async def test() -> None:
+        diary = Diary()
+        with contextlib.ExitStack() as stack:
+            passed = [
+                stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)
+            ]
+            clients = [
+                stack.enter_context(socket.create_connection(each.getsockname(), DEADLINE))
+                for each in passed
+            ]
+            places = tuple(f"fd://{each.fileno()}" for each in passed)
+            server = Server(diary, Config.of(bind=places), observer=Refusing())
+            with pytest.raises(ValueError, match="no"):
+                await server.start()
+            for each in passed:
+                each.close()
+            for client in clients:
+                with contextlib.suppress(OSError):
+                    client.sendall(get("/", "Connection: close"))
+            for _ in range(20):
+                await asyncio.sleep(0)
+        assert diary.events == ["startup", "shutdown"]
 
     run_in_loop(test())

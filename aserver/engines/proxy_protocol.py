@@ -9,7 +9,7 @@ import re
 from enum import IntEnum
 from typing import NamedTuple, Protocol
 
-from ..networks import spelled
+from ..hosts import spelled
 from ..types import Address, ProtocolError
 
 _V1_MARK = b"PROXY "
