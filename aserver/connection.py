@@ -15,9 +15,7 @@ from .connection_phases import PhasedConnection
 from .context import Context
 from .engines.h1 import H1
 from .engines.h1_wire import refusal_response
-from .engines.h2 import H2
 from .engines.opening import Opening
-from .engines.ws_handshake import Handshake
 from .escaping import printable
 from .http_cycle import HttpCycle
 from .limits import (
@@ -46,8 +44,6 @@ from .socket_facts import (
 )
 from .tls_transport import TlsSource, TlsTransport
 from .types import ProtocolError, Request
-from .ws_cycle import WebSocketCycle
-from .ws_opening import is_handshake
 
 # The writelines() of asyncio's own transports takes any amount and never asks to pause in Python
 # 3.12.0 to 3.12.8 and 3.13.0 to 3.13.1 (CVE-2024-12254).
@@ -124,6 +120,8 @@ class Connection(PhasedConnection):
         """It is known what the peer speaks."""
         context = self._context
         if is_http2:
+            from .engines.h2 import H2  # 7 ms, for those who have HTTP/2
+
             assert context.new_wire is not None
             self._in_turn = False
             limits = context.stream_limits
@@ -243,14 +241,23 @@ class Connection(PhasedConnection):
             self._await_reader()  # that is about all streams
         else:
             self._enter_active()
-        if request.upgrade and context.new_frames is not None and is_handshake(request):
-            return self._on_handshake(channel, request)
+        if request.upgrade and context.new_frames is not None:
+            cycle = self._on_upgrade(channel, request)
+            if cycle is not None:
+                return cycle
         scope = http_scope(request, self._facts, context.state)
         if self._amend is not None:
             self._amend(scope)
         return HttpCycle(context, channel, request, scope, scope["client"])
 
-    def _on_handshake(self, channel: Channel, request: Request) -> Receiver:
+    def _on_upgrade(self, channel: Channel, request: Request) -> Receiver | None:
+        """A WebSocket is asked for; None: something else, and that is passed over."""
+        from .engines.ws_handshake import Handshake  # 5 ms, for those who have WebSockets
+        from .ws_cycle import WebSocketCycle
+        from .ws_opening import is_handshake
+
+        if not is_handshake(request):
+            return None
         context = self._context
         handshake = Handshake(request)
         scope = websocket_scope(request, self._facts, context.state, handshake.subprotocols)

@@ -10,7 +10,7 @@ from typing import Any
 
 from .admission import Admission
 from .config import Config
-from .engines.h2 import NewWire
+from .engines.h2_wire import NewWire
 from .engines.ws import NewFrames
 from .engines.ws_deflate import DeflateLimits
 from .limits import (

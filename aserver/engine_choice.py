@@ -1,8 +1,7 @@
 """Which engines, and what else the options choose: imported only then."""
 
 from .declarations import ConfigError
-from .engines.h2 import NewWire
-from .engines.h2_wire import Wire, WireSettings
+from .engines.h2_wire import NewWire, Wire, WireSettings
 from .engines.ws import NewFrames
 from .engines.ws_deflate import Deflate
 from .logs import server_log

@@ -48,7 +48,7 @@ class Limits:
         minimum=-1,
         unit="seconds",
         help="How long an idle connection is kept; longer than the proxy in front keeps its own. "
-        "0: each HTTP/1 connection has one request; -1: for ever.",
+        "0: it is closed behind its response; -1: for ever.",
     )
     write_timeout: float = option(
         60.0,

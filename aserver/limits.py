@@ -124,8 +124,8 @@ class SocketLimits(NamedTuple):
             limits.read_buffer,
             or_unlimited(websocket.websocket_connect_timeout) + slack,
             or_unlimited(websocket.websocket_close_timeout),
-            or_unlimited(websocket.websocket_idle_timeout),
-            or_unlimited(websocket.websocket_timeout),
+            or_unlimited(websocket.websocket_idle_timeout) + slack,
+            or_unlimited(websocket.websocket_timeout) + slack,
             or_unlimited(websocket.ping_interval),
             or_unlimited(websocket.ping_timeout),
         )

@@ -158,7 +158,7 @@ def load(argv: Sequence[str], environ: Mapping[str, str]) -> Settings:
     in_environ = _from_environ(environ)
     in_arguments = _from_command_line(given)
     values = in_file | in_environ | in_arguments
-    origins = dict.fromkeys(in_file, f"file {file!r}")
+    origins = dict.fromkeys(in_file, str(file))
     origins |= {name: _variable(DECLARATIONS[name], environ) for name in in_environ}
     origins |= dict.fromkeys(in_arguments, _COMMAND_LINE)
     return Settings(Config.of(**values), origins, action)
@@ -240,7 +240,8 @@ def to_toml(settings: Settings) -> str:
             if declaration.section == section:
                 value = getattr(values, declaration.name)
                 origin = settings.origins.get(declaration.name, "default")
-                lines.append(f"{_assignment(declaration, value)}  # {origin}")
+                comment = origin if origin.isprintable() else repr(origin)
+                lines.append(f"{_assignment(declaration, value)}  # {comment}")
         lines.append("")
     return "\n".join(lines)
 

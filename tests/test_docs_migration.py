@@ -3,6 +3,7 @@
 Which options the others have stands in peers.toml, what becomes of them in options.toml.
 """
 
+import asyncio
 import importlib.util
 import re
 import shlex
@@ -162,21 +163,48 @@ def test_rows_are_as_long_as_their_head(page: str) -> None:
 # What the guide from Daphne says of requests, by the first cell of its rows
 
 
+# What the application raises, and answers with, by paths.
+RAISED: dict[str, BaseException] = {
+    "/raises": RuntimeError("as the test wants it"),
+    "/cancelled": asyncio.CancelledError("as the test wants it"),
+}
+HEADS: dict[str, tuple[int, list[tuple[bytes, bytes]]]] = {
+    "/line": (200, [(b"x", b"a\r\nb: c")]),
+    "/hop": (200, [(b"upgrade", b"x"), (b"keep-alive", b"x"), (b"x-behind", b"1")]),
+    "/none": (204, [(b"content-length", b"0"), (b"x-behind", b"1")]),
+}
+
+
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.accept"})
+        return
     assert scope["type"] == "http"
-    if scope["path"] == "/raises":
-        raise RuntimeError("as the test wants it")
+    if scope["path"] in RAISED:
+        raise RAISED[scope["path"]]
     facts = [scope[key] for key in ("method", "path", "headers", "client", "server", "root_path")]
     if scope["path"] == "/returns":
         return
     body = f"{facts} asgi={scope['asgi']}".encode()
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"X-tEst", b"1")]})
-    await send({"type": "http.response.body", "body": body})
+    status, headers = HEADS.get(scope["path"], (200, [(b"X-tEst", b"1")]))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if status == 204 else body})
 
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n"
 REQUESTS = {
     "none, or two, `Host` headers are taken": (b"GET / HTTP/1.1\r\n", b" 400 Bad Request"),
+    "an empty `Host`, and one that is no host, is taken": (
+        b"GET / HTTP/1.1\r\nHost:\r\n",
+        b" 400 Bad Request",
+    ),
+    "a path with `%00` is handed on": (b"GET /a%00b HTTP/1.1\r\nHost: h\r\n", b" 400 "),
+    "a fragment, and a `\\` in the path, is handed on": (
+        b"GET /a\\b HTTP/1.1\r\nHost: h\r\n",
+        b" 400 ",
+    ),
+    "`GET page` and `GET *` are handed on": (b"GET page HTTP/1.1\r\nHost: h\r\n", b" 400 "),
     "any method, also `get` and `FOO`": (b"get / HTTP/1.1\r\nHost: h\r\n", b" 501 "),
     "`GET http://h/p` has the path `http://h/p`": (
         b"GET http://h/p HTTP/1.1\r\nHost: other\r\n",
@@ -189,6 +217,10 @@ REQUESTS = {
     "an unknown `Expect` is ignored": (GET + b"Expect: more\r\n", b" 417 "),
     "a folded header is unfolded": (GET + b"A: b\r\n c\r\n", b" 400 "),
     "the byte 0x85 in a header's value is refused": (GET + b"A: \xc3\x85\r\n", b" 200 OK"),
+    "of control characters in a header's value only NUL, 0x0B, 0x0C and 0x1C to 0x1E are refused": (
+        GET + b"A: \x1b[2J\r\n",
+        b" 400 ",
+    ),
     "headers are grouped by name": (
         GET + b"A: 1\r\nB: 2\r\nA: 3\r\n",
         b"(b'a', b'1'), (b'b', b'2'), (b'a', b'3')",
@@ -210,6 +242,30 @@ REQUESTS = {
     "an application that returns without a response leaves the client waiting": (
         b"GET /returns HTTP/1.1\r\nHost: h\r\n",
         b" 500 ",
+    ),
+    "a `CancelledError` that it raises leaves the client waiting": (
+        b"GET /cancelled HTTP/1.1\r\nHost: h\r\n",
+        b" 500 ",
+    ),
+    "a line break in a header's value of the application becomes a space; "
+    "other control characters are sent": (b"GET /line HTTP/1.1\r\nHost: h\r\n", b" 500 "),
+    "`Connection`, `Keep-Alive` and `Upgrade` of the application are sent": (
+        b"GET /hop HTTP/1.1\r\nHost: h\r\n",
+        b" 200 OK\r\nx-behind: 1\r\ncontent-length: ",
+    ),
+    "`Content-Length` with 204 is sent": (
+        b"GET /none HTTP/1.1\r\nHost: h\r\n",
+        b" 204 No Content\r\nx-behind: 1\r\ndate: ",
+    ),
+    "a handshake in HTTP/1.0: 101": (
+        b"GET / HTTP/1.0\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
+        b"HTTP/1.0 200 OK",
+    ),
+    "a malformed `Origin`: 400": (
+        GET + b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nOrigin: nonsense\r\n",
+        b" 101 ",
     ),
     "version 8 and 13 of the protocol": (
         GET + b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 8\r\n"

@@ -143,8 +143,13 @@ def test_nobody_has_less_time_than_was_promised() -> None:
     slack = {phase for phase in Phase if late[phase] == exact[phase] + 1}
     assert slack == {NEW, HEAD, IDLE, HANDSHAKE, PREAMBLE, ACTIVE}
     assert all(late[phase] == exact[phase] for phase in set(Phase) - slack)
-    websocket = WebSocket(websocket_connect_timeout=3)
-    assert SocketLimits.of(websocket, limits, 1.0).connect_seconds == 4
+    websocket = WebSocket(
+        websocket_connect_timeout=3, websocket_idle_timeout=4, websocket_timeout=5
+    )
+    socket_limits = SocketLimits.of(websocket, limits, 1.0)
+    assert socket_limits.connect_seconds == 4
+    assert socket_limits.idle_seconds == 5
+    assert socket_limits.age_seconds == 6
 
 
 def test_where_no_time_is_no_time() -> None:

@@ -206,7 +206,7 @@ def test_file(toml: WriteFile) -> None:
         app="mysite:app",
         factory=True,
     )
-    assert found.origins["keep_alive"] == f"file {file!r}"
+    assert found.origins["keep_alive"] == file
 
 
 @pytest.mark.parametrize(
@@ -261,7 +261,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
         (["--forwarded-allow-ips", "x"], {}, ""),
         ([], {"ASERVER_FORWARDED_ALLOW_IPS": "x"}, "ASERVER_FORWARDED_ALLOW_IPS: "),
         ([], {"FORWARDED_ALLOW_IPS": "x"}, "FORWARDED_ALLOW_IPS: "),
-        (["-c", "FILE"], {}, "file 'FILE': "),
+        (["-c", "FILE"], {}, "FILE: "),
     ],
 )
 def test_they_name_the_place_too(
@@ -329,7 +329,7 @@ def test_precedence(name: str, toml: WriteFile) -> None:
         environ = {f"ASERVER_{name.upper()}": in_environment[1]} if has_environment else {}
         expected, origin = declaration.default, None
         if has_file:
-            expected, origin = in_file[3], f"file {file!r}"
+            expected, origin = in_file[3], file
         if has_environment:
             expected, origin = in_environment[3], f"ASERVER_{name.upper()}"
         if has_arguments:
@@ -385,7 +385,7 @@ def test_the_printed_configuration_tells_where_values_come_from(toml: WriteFile)
     file = toml("[limits]\nkeep_alive = 5\n[log]\naccess_log = '-'")
     found = load(["-c", file, "-u", 'a\\b"c'], {"ASERVER_FACTORY": "1"})
     lines = to_toml(found).splitlines()
-    assert f"keep_alive = 5.0  # file {file!r}" in lines
+    assert f"keep_alive = 5.0  # {file}" in lines
     assert "factory = true  # ASERVER_FACTORY" in lines
     assert 'unix_socket = "a\\\\b\\"c"  # command line' in lines
     assert "unix_socket_mode = 0o666  # default" in lines

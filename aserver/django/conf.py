@@ -105,7 +105,8 @@ def server_options() -> dict[str, Any]:
     """
     values: dict[str, Any] = {}
     if settings.FORCE_SCRIPT_NAME:
-        values["root_path"] = settings.FORCE_SCRIPT_NAME
+        prefix = settings.FORCE_SCRIPT_NAME
+        values["root_path"] = _checked("root_path", prefix, "FORCE_SCRIPT_NAME")
     for name, setting in _DAPHNES.items():
         if (size := getattr(settings, setting, None)) is not None:
             values[name] = _checked(name, size, setting)

@@ -6,7 +6,6 @@ it. All that is to be written goes out in one piece: at the end of a read, or wh
 at work has had his turn.
 """
 
-from collections.abc import Callable
 from enum import Enum
 
 from ..limits import RequestLimits, StreamLimits
@@ -18,9 +17,7 @@ from .h2_heads import ResponseFields
 from .h2_reader import StreamReader
 from .h2_sending import SendQueue
 from .h2_stream import H2Stream
-from .h2_wire import Wire, WireSettings
-
-NewWire = Callable[[WireSettings], Wire]
+from .h2_wire import NewWire, WireSettings
 
 # What is gathered before it is written: more would only be copied once more.
 _WRITE_SIZE = 65_536

@@ -5,6 +5,7 @@ seam encodes and decodes frames and header blocks, keeps the windows, and knows 
 in which state. `aserver.engines.h2_library` is the reference.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from ..types import Headers
@@ -79,3 +80,7 @@ class Wire(Protocol):
 
     def take(self) -> bytes:
         """What is to be written by now."""
+
+
+# What makes the wire of one connection.
+NewWire = Callable[[WireSettings], Wire]
