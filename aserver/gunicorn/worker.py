@@ -4,6 +4,9 @@ gunicorn has the sockets, the processes, the signals and the words for its setti
 translated, and the rest is a `Server` as anywhere else. What gunicorn has no setting for is read
 from the environment, as ever: `ASERVER_PING_INTERVAL=5`. Nothing else in the package imports
 gunicorn.
+
+What is imported elsewhere when it is needed is imported here: workers share what the arbiter has in
+memory, and may be a user who cannot read its files.
 """
 
 import logging
@@ -21,9 +24,11 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.config import Config as Settings
 from gunicorn.workers import base
 
+from .. import ws_cycle  # noqa: F401
 from ..app import AppImportError, adapted
 from ..config import ADDRESS_OPTIONS, APPLICATION_OPTIONS, Config
 from ..declarations import ConfigError
+from ..engines import h2, h2_library, ws_wsproto  # noqa: F401
 from ..event_loops import close_loop, prepared_loop, run_to_end
 from ..logs import enable_loggers, server_log, set_up_logging
 from ..observer import Observed, Observer
