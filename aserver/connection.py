@@ -124,11 +124,13 @@ class Connection(PhasedConnection):
 
             assert context.new_wire is not None
             self._in_turn = False
-            limits = context.stream_limits
-            self._engine = H2(self, context, context.new_wire, limits, context.request_limits)
+            self._engine = H2(
+                self, context, context.new_wire, context.stream_limits, context.request_limits
+            )
         else:
-            self._engine = H1(self, context, context.parser, context.request_limits)
-        if context.draining or (not context.keeps_alive and not is_http2):
+            limits, keeps_alive = context.request_limits, context.keeps_alive
+            self._engine = H1(self, context, context.parser, limits, keeps_alive=keeps_alive)
+        if context.draining:
             self._engine.drain()
 
     def data_received(self, data: bytes) -> None:

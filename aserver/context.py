@@ -136,7 +136,9 @@ class Context:
         limits, websocket = config.limits, config.websocket
         self.request_limits = RequestLimits.of(limits)
         has_websockets = self.new_frames is not None
-        self.stream_limits = StreamLimits.of(config.http2, limits, has_websockets=has_websockets)
+        self.stream_limits = StreamLimits.of(
+            config.http2, limits, slack, has_websockets=has_websockets
+        )
         self.socket_limits = SocketLimits.of(websocket, limits, slack)
         self.deflate: DeflateLimits | None = None
         if websocket.websocket_compression:
@@ -146,7 +148,9 @@ class Context:
         self.max_concurrency = or_unlimited(limits.max_concurrency)
         self.write_buffer = limits.write_buffer
         self.response_seconds = or_unlimited(limits.http_timeout) + slack
-        self.close_seconds = or_endless(limits.application_close_timeout) + slack
+        self.close_seconds = or_endless(limits.application_close_timeout)
+        if self.close_seconds > 0:
+            self.close_seconds += slack
         self.keeps_alive = limits.keep_alive != 0
         handshake, preamble = config.tls.tls_handshake_timeout, config.proxy.proxy_protocol_timeout
         self.seconds = phase_seconds(limits, handshake, preamble, slack)

@@ -125,6 +125,12 @@ class Lifespan:
             )
         await self._end_task(_END_SECONDS if self._stopped.done() else 0)
 
+    def abandon(self) -> None:
+        """End the call, if it goes on still, without waiting for its end."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+
     def _report(self, task: _Call) -> None:
         """The call has ended, at whatever time."""
         if (error := _error(task)) is not None:

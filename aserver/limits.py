@@ -144,9 +144,11 @@ class StreamLimits(NamedTuple):
     has_websockets: bool
 
     @classmethod
-    def of(cls, http2: Http2, limits: Limits, *, has_websockets: bool) -> "StreamLimits":
-        """From the configuration."""
-        seconds = phase_seconds(limits)
+    def of(
+        cls, http2: Http2, limits: Limits, slack: float, *, has_websockets: bool
+    ) -> "StreamLimits":
+        """From the configuration; for `slack`, see `phase_seconds`."""
+        seconds = phase_seconds(limits, slack=slack)
         return cls(
             http2.http2_max_streams,
             or_unlimited(http2.http2_max_requests),
@@ -163,18 +165,19 @@ def phase_seconds(
 ) -> tuple[float, ...]:
     """How long each phase may last, indexed by Phase; two of them as said here, in seconds.
 
-    With `slack` for what has one deadline: the clock may be late by so much when that is set, and
-    nobody shall have less time than was promised. What is looked at again and again needs none.
+    With `slack`: the clock may be late by so much when a deadline is set, and nobody shall have
+    less time than was promised.
     """
+    body_seconds = limits.body_timeout if limits.min_body_rate else 0
     seconds = {
-        IDLE: or_endless(limits.keep_alive) + slack,
+        IDLE: or_endless(limits.keep_alive) + (slack if limits.keep_alive else 0),
         HEAD: or_unlimited(limits.header_timeout) + slack,
         ACTIVE: inf,
-        WRITING: or_unlimited(limits.write_timeout),
+        WRITING: or_unlimited(limits.write_timeout) + slack,
         DRAINING: DRAIN_SECONDS,
-        CLOSING: or_unlimited(limits.write_timeout),
+        CLOSING: or_unlimited(limits.write_timeout) + slack,
         NEW: or_unlimited(limits.first_byte_timeout) + slack,
-        RECEIVING: limits.body_timeout if limits.min_body_rate and limits.body_timeout else inf,
+        RECEIVING: or_unlimited(body_seconds) + slack,
         HANDSHAKE: or_unlimited(handshake) + slack,
         PREAMBLE: or_unlimited(preamble) + slack,
     }
@@ -216,8 +219,8 @@ class TokenBucket:
 class Clock:
     """The worker's time for deadlines, in seconds, advanced by the tick.
 
-    It does not advance by more than two ticks at once: when the event loop stalled, the peers are
-    not to blame, and connections whose bytes wait in the kernel must not be closed for it.
+    It does not advance by more than a tick at once: when the event loop stalled, the peers are not
+    to blame, and connections whose bytes wait in the kernel must not be closed for it.
     """
 
     __slots__ = ("_last", "_tick", "now")
@@ -229,9 +232,9 @@ class Clock:
 
     def advance(self, wall: float) -> None:
         """Take the loop's time."""
-        elapsed = wall - self._last
-        self._last = wall
-        self.now += min(elapsed, 2 * self._tick)
+        step = min(wall - self._last, self._tick)
+        self.now += step
+        self._last = max(self._last + step, wall - self._tick)  # a tick can be made up for
 
 
 def sweep(now: float, things: Iterable[Expiring]) -> int:

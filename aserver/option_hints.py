@@ -36,7 +36,7 @@ def hint(arguments: Sequence[str], flags: Iterable[str]) -> str:
     flag = next((each for each in arguments if each.startswith("-")), None)
     if flag is None:
         return f"unrecognized arguments: {' '.join(arguments)}"
-    name = flag.partition("=")[0]
+    name = flag.partition("=")[0] if flag.startswith("--") else flag[:2]
     if name in _NOT_HERE:
         return f"there is no option {name}: {_NOT_HERE[name]}"
     near = [_HERE[name]] if name in _HERE else get_close_matches(name, flags, 1, 0.75)

@@ -129,13 +129,12 @@ class Server:
         self._state = State.STARTING
         task = self._starting = asyncio.current_task()
         assert task is not None
+        cancellations = task.cancelling()
         try:
             await self._begin()
-            if self._stop_requested.is_set():  # the application has not let itself be cancelled
-                raise StoppedError
         except BaseException as error:
             # Our own cancellation of this task ends here; somebody else's goes on.
-            was_interrupted = self._starting is None and task.uncancel() == 0
+            was_interrupted = self._starting is None and task.uncancel() <= cancellations
             self._starting = None
             await self._end(_MIN_SHUTDOWN_SECONDS)
             if was_interrupted and isinstance(error, asyncio.CancelledError):
@@ -310,7 +309,8 @@ class Server:
 
         Takes no longer than the graceful timeout (seconds) for requests, a few seconds for those
         that have to be cancelled, and the graceful timeout again for the lifespan. Ends `serve`,
-        and `start` as well. If somebody else has begun to stop, it waits for the same end.
+        and `start` as well. If somebody else has begun to stop, it waits for the same end. It waits
+        for the application, too, which can only `request_stop`.
         """
         if self._state is State.IDLE:
             return
@@ -335,17 +335,20 @@ class Server:
     async def _end(self, lifespan_grace: float) -> None:
         """Whatever was before: end what goes on still, and let go of everything."""
         try:
-            if self._acceptor is not None:
-                await self._acceptor.halt()
-            if self._context is not None:
-                cut_off(self._context)
-                await catch_up()
+            try:
+                if self._acceptor is not None:
+                    await self._acceptor.halt()
+            finally:
+                if self._context is not None:
+                    cut_off(self._context)
+            await catch_up()
             if self._lifespan is not None:
                 await self._lifespan.shutdown(lifespan_grace)
         finally:
             try:
                 await self._let_go()
             finally:
+                self._stop_requested.set()  # who waits for that, waits for the end
                 self._rested.set()
                 self._rest()
 
@@ -366,8 +369,10 @@ class Server:
             acceptor.abandon()
         for listener in self.listeners:
             listener.close()
+        lifespan, self._lifespan = self._lifespan, None
+        if lifespan is not None:
+            lifespan.abandon()
         context, self._context = self._context, None
-        self._lifespan = None
         if context is not None:
             context.throttle.close()
         if context is not None and context.access_log is not None:

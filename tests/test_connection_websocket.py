@@ -41,8 +41,9 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 # The handshake
 
 
-async def test_echo() -> None:
-    stage = Stage()
+@pytest.mark.parametrize("keep_alive", [75, 0])
+async def test_echo(keep_alive: int) -> None:
+    stage = Stage(keep_alive=keep_alive)
     client = stage.connect()
     call = await stage.call(client, ASK)
     assert call.scope["type"] == "websocket"

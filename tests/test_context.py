@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from aserver.config import Config
 from aserver.context import Context, imf_date
 from aserver.limits import Phase
-from tests.fakes import new_context, nothing
+from tests.fakes import PARSERS, new_context, nothing
 
 pytestmark = pytest.mark.asyncio
 
@@ -85,10 +86,24 @@ async def test_the_clock_follows_the_loop() -> None:
     assert context.now == 0
     context.advance(1.0)
     assert context.now == 1
-    context.advance(2.5)
-    assert context.now == 2.5
-    context.advance(62.5)
-    assert context.now == 4.5, "no deadline passes because the loop stalled"
+    context.advance(2.0)
+    assert context.now == 2
+    context.advance(62.0)
+    assert context.now == 3, "no deadline passes because the loop stalled"
+
+
+async def test_the_clock_may_be_late_and_nobody_has_less_time() -> None:
+    options = {"http_timeout": 1, "application_close_timeout": 2, "keep_alive": 3}
+    config = Config.of(**options)
+    loop = asyncio.get_running_loop()
+    context = Context(nothing, config, loop, PARSERS["h11"], contextvars.copy_context(), wall=0.0)
+    assert (context.response_seconds, context.close_seconds) == (2, 3)
+    assert context.seconds[Phase.IDLE] == 4
+    assert context.stream_limits.write_seconds == config.limits.write_timeout + 1
+    no_time = Config.of(application_close_timeout=0, keep_alive=0)
+    context = Context(nothing, no_time, loop, PARSERS["h11"], contextvars.copy_context(), wall=0.0)
+    assert (context.close_seconds, context.seconds[Phase.IDLE]) == (0, 0)
+    assert not context.keeps_alive
 
 
 # The configuration, flattened

@@ -128,14 +128,17 @@ def test_a_client_that_does_not_answer_is_no_reason_to_stay(
 
 
 @pytest.mark.parametrize("how", ["tls-uvloop"])  # it takes its time
-def test_an_idle_connection_is_kept_as_long_as_is_said(how: str, authority: Authority) -> None:
+@pytest.mark.parametrize(("keep_alive", "wait"), [("1", "1.1"), ("0", "0.2")])
+def test_an_idle_connection_is_kept_as_long_as_is_said(
+    how: str, keep_alive: str, wait: str, authority: Authority
+) -> None:
     with (
-        processed(APP, authority, how, "--keep-alive", "1") as (_, place),
+        processed(APP, authority, how, "--keep-alive", keep_alive) as (_, place),
         httpx.Client(**place.httpx_options()) as friendly,
         place.connect() as client,
     ):
         assert friendly.get("/hello").text == "hello"
-        client.get("/wait?1.1")
+        client.get(f"/wait?{wait}")
         started = time.perf_counter()
         client.read_until_closed()
         # Deadlines are looked at once a second.

@@ -24,6 +24,10 @@ def test_one_is_named(arguments: list[str], message: str) -> None:
     assert hint(arguments, FLAGS) == message
 
 
+def test_a_short_flag_and_its_value_may_be_one() -> None:
+    assert hint(["-w4"], FLAGS) == hint(["-w", "4"], FLAGS)
+
+
 @pytest.mark.parametrize("flag", ["--workers", "-w", "--reload", "-k", "--worker-class"])
 def test_what_is_done_in_another_way(flag: str) -> None:
     assert hint([flag], FLAGS).startswith(f"there is no option {flag}: ")

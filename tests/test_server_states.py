@@ -338,3 +338,84 @@ def test_who_waited_while_a_start_failed_is_not_served(run_in_loop: Run[None], c
         assert diary.events == ["startup", "shutdown"]
 
     run_in_loop(test())
+
+
+def test_a_server_at_rest_has_nothing_to_stop_and_can_start(run_in_loop: Run[None]) -> None:
+    async def test() -> None:
+        diary = Diary()
+        server = Server(diary, Config.of(port=0))
+        await server.stop()
+        await server.start()
+        await server.stop()
+        await server.stop()
+        assert diary.events == ["startup", "shutdown"]
+
+    run_in_loop(test())
+
+
+def test_who_waits_for_a_stop_waits_for_the_end_of_a_failed_start(run_in_loop: Run[None]) -> None:
+    async def test() -> None:
+        async def fail(scope: Scope) -> None:
+            waiting.append(asyncio.ensure_future(server.wait_for_stop_request()))
+            raise ZeroDivisionError
+
+        waiting: list[asyncio.Future[None]] = []
+        diary = Diary()
+        diary.startup = fail
+        server = Server(diary, Config.of(port=0, lifespan="on"))
+        with pytest.raises(LifespanError):
+            await server.start()
+        await waiting[0]
+
+    run_in_loop(test())
+
+
+def test_who_was_cancelled_before_and_went_on_can_serve(run_in_loop: Run[None]) -> None:
+    async def test() -> None:
+        async def for_ever(scope: Scope) -> None:
+            await asyncio.Event().wait()
+
+        async def clean_up() -> None:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                await server.serve()
+
+        diary = Diary()
+        diary.startup = for_ever
+        server = Server(diary, Config.of(port=0))
+        cleaning = asyncio.ensure_future(clean_up())
+        await asyncio.sleep(0)
+        cleaning.cancel()
+        await wait_for(lambda: diary.events)
+        server.request_stop()
+        await cleaning
+        assert cleaning.cancelling() == 1
+
+    run_in_loop(test())
+
+
+@pytest.mark.parametrize("rounds_between", range(6))
+def test_stop_cancelled_twice_leaves_no_connection(
+    run_in_loop: Run[None], rounds_between: int
+) -> None:
+    async def test() -> None:
+        server = Server(Diary(), Config.of(port=0))
+        await server.start()
+        with socket.create_connection(server.sockets[0].getsockname()) as sock:
+            sock.sendall(b"GET / HTTP/1.1\r\n")  # and no more: a request in progress
+            await wait_for(lambda: server._context is not None and server._context.connections)
+            stopping = asyncio.ensure_future(server.stop())
+            await rounds()
+            stopping.cancel()
+            for _ in range(rounds_between):
+                await asyncio.sleep(0)
+            stopping.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await stopping
+            await rounds()
+            sock.settimeout(DEADLINE)
+            with contextlib.suppress(ConnectionResetError):
+                assert sock.recv(1) == b""
+
+    run_in_loop(test())

@@ -18,6 +18,7 @@ from django.core.exceptions import ImproperlyConfigured
 from ..app import AppImportError, load_app
 from ..config import DECLARATIONS
 from ..declarations import ConfigError
+from ..prefixes import clean_prefix
 from ..types import ASGIApplication
 from .option_places import ELSEWHERE
 
@@ -105,8 +106,9 @@ def server_options() -> dict[str, Any]:
     """
     values: dict[str, Any] = {}
     if settings.FORCE_SCRIPT_NAME:
-        prefix = settings.FORCE_SCRIPT_NAME
-        values["root_path"] = _checked("root_path", prefix, "FORCE_SCRIPT_NAME")
+        values["root_path"] = clean_prefix(settings.FORCE_SCRIPT_NAME)
+        if values["root_path"] is None:
+            raise SettingError("FORCE_SCRIPT_NAME is no prefix of paths, as '/shop' is one.")
     for name, setting in _DAPHNES.items():
         if (size := getattr(settings, setting, None)) is not None:
             values[name] = _checked(name, size, setting)

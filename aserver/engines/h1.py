@@ -44,6 +44,7 @@ class H1:
         "_draining",
         "_half_closed",
         "_keep_alive",
+        "_keeps_alive",
         "_reader",
         "_request",
         "_sink",
@@ -54,9 +55,16 @@ class H1:
     )
 
     def __init__(
-        self, sink: Sink, defaults: Defaults, parse: Parser, limits: RequestLimits
+        self,
+        sink: Sink,
+        defaults: Defaults,
+        parse: Parser,
+        limits: RequestLimits,
+        *,
+        keeps_alive: bool = True,
     ) -> None:
         self._sink = sink
+        self._keeps_alive = keeps_alive
         self._write = sink.write
         self._defaults = defaults
         self._reader = RequestReader(self, sink, parse, limits)
@@ -84,7 +92,7 @@ class H1:
         self._request = request
         self.cycle = cycle = self._sink.on_request(self, request)
         self._writing = AWAITED
-        self._keep_alive = request.keep_alive
+        self._keep_alive = request.keep_alive and self._keeps_alive
         cycle.start()
 
     def feed_eof(self) -> bool:
