@@ -148,9 +148,7 @@ class Context:
         self.max_concurrency = or_unlimited(limits.max_concurrency)
         self.write_buffer = limits.write_buffer
         self.response_seconds = or_unlimited(limits.http_timeout) + slack
-        self.close_seconds = or_endless(limits.application_close_timeout)
-        if self.close_seconds > 0:
-            self.close_seconds += slack
+        self.close_seconds = or_endless(limits.application_close_timeout, slack)
         self.keeps_alive = limits.keep_alive != 0
         handshake, preamble = config.tls.tls_handshake_timeout, config.proxy.proxy_protocol_timeout
         self.seconds = phase_seconds(limits, handshake, preamble, slack)

@@ -58,9 +58,11 @@ def or_unlimited(value: float) -> float:
     return value if value > 0 else inf
 
 
-def or_endless(seconds: float) -> float:
-    """The same where 0 means "at once"."""
-    return seconds if seconds >= 0 else inf
+def or_endless(seconds: float, slack: float = 0) -> float:
+    """The same where 0 means "at once", and has no `slack` either: see `phase_seconds`."""
+    if seconds == 0:
+        return 0
+    return seconds + slack if seconds > 0 else inf
 
 
 class RequestLimits(NamedTuple):
@@ -170,7 +172,7 @@ def phase_seconds(
     """
     body_seconds = limits.body_timeout if limits.min_body_rate else 0
     seconds = {
-        IDLE: or_endless(limits.keep_alive) + (slack if limits.keep_alive else 0),
+        IDLE: or_endless(limits.keep_alive, slack),
         HEAD: or_unlimited(limits.header_timeout) + slack,
         ACTIVE: inf,
         WRITING: or_unlimited(limits.write_timeout) + slack,

@@ -158,6 +158,7 @@ def test_nobody_has_less_time_than_was_promised() -> None:
 
 def test_where_no_time_is_no_time() -> None:
     assert [or_endless(seconds) for seconds in (0, 0.5, -1)] == [0, 0.5, inf]
+    assert [or_endless(seconds, 1.0) for seconds in (0, 0.5, -1)] == [0, 1.5, inf]
     assert phase_seconds(Limits(keep_alive=0))[IDLE] == 0
     assert phase_seconds(Limits(keep_alive=0), slack=1.0)[IDLE] == 0
 
