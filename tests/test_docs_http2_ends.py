@@ -19,12 +19,11 @@ class Site:
     """An application that does what the path says, and notes what it hears by path."""
 
     def __init__(self) -> None:
-        self.called: list[str] = []
+        self.listening: list[str] = []
         self.heard: dict[str, str] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
-        self.called.append(path)
         if path == "/raise":
             raise RuntimeError("as it is told")
         if path in ("/begin", "/begin-and-raise"):
@@ -32,6 +31,8 @@ class Site:
             await send({"type": "http.response.body", "body": b"x", "more_body": True})
         if path == "/begin-and-raise":
             raise RuntimeError("as it is told")
+        # Not before it has sent: whoever leaves during send() is told so by an exception there.
+        self.listening.append(path)
         while (message := await receive())["type"] == "http.request":
             if not message["more_body"] and path == "/answer":
                 break
@@ -45,7 +46,7 @@ class Site:
     def hears(self, path: str) -> str:
         """What it has heard there last, once it has."""
         wait_until(lambda: path in self.heard)
-        self.called.remove(path)
+        self.listening.remove(path)
         return self.heard.pop(path)
 
 
@@ -55,9 +56,9 @@ def site() -> Site:
 
 
 def opened(site: Site, client: H2Client, path: str, *fields: tuple[str, str]) -> int:
-    """A request whose body is still to come, once the application is at work on it."""
+    """A request whose body is still to come, once the application listens."""
     stream = client.open(path, *fields, method="POST", ends=False)
-    wait_until(lambda: path in site.called)
+    wait_until(lambda: path in site.listening)
     return stream
 
 
@@ -101,7 +102,7 @@ def reset(site: Site, client: H2Client) -> None:
 
 
 def reset_behind_the_beginning(site: Site, client: H2Client) -> None:
-    stream = client.open("/begin")
+    stream = opened(site, client, "/begin")
     client.read_head(stream)
     client.reset(stream)
 
