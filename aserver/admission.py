@@ -15,10 +15,10 @@ from typing import Protocol, cast
 from .config import Limits
 from .limits import or_unlimited
 from .logs import peer_log, server_log
-from .seams import Connected
 from .socket_facts import Addresses, addresses
 from .throttle import Throttle
 from .types import Address
+from .worker_seams import Connected
 
 # By default as many connections as the files suffice for that may be open, less these, which are
 # for listeners, logs, the event loop and the application's own; but so many in any case.

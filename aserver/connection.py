@@ -33,7 +33,7 @@ from .limits import (
 )
 from .logs import peer_log
 from .scope import Facts, http_scope, websocket_scope
-from .seams import Channel, Engine, Expiring, Receiver, Refusing
+from .seams import Channel, Engine, Receiver, Refusing
 from .sendfile import FileSender
 from .socket_facts import (
     Addresses,
@@ -44,6 +44,7 @@ from .socket_facts import (
 )
 from .tls_transport import TlsSource, TlsTransport
 from .types import ProtocolError, Request
+from .worker_seams import Expiring
 
 # The writelines() of asyncio's own transports takes any amount and never asks to pause in Python
 # 3.12.0 to 3.12.8 and 3.13.0 to 3.13.1 (CVE-2024-12254).

@@ -11,8 +11,8 @@ from typing import Any
 from .admission import Admission
 from .config import Config
 from .engines.h2_wire import NewWire
-from .engines.ws import NewFrames
 from .engines.ws_deflate import DeflateLimits
+from .engines.ws_frames import NewFrames
 from .limits import (
     Clock,
     RequestLimits,
@@ -23,9 +23,10 @@ from .limits import (
     phase_seconds,
 )
 from .logs import server_log
-from .seams import Connected, Expiring, Forwarder, Parser, RequestLog, Running
+from .seams import Parser
 from .throttle import Throttle
 from .types import ASGIApplication, ProtocolError
+from .worker_seams import Connected, Expiring, Forwarder, RequestLog, Running
 
 NewTask = Callable[..., asyncio.Task[None]]
 

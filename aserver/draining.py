@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 
 from .context import Context
 from .logs import server_log
-from .seams import Connected
+from .worker_seams import Connected
 
 # Once there is no listener: for requests that are on their way.
 _PATIENCE_SECONDS = 0.5

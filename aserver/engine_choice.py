@@ -2,11 +2,12 @@
 
 from .declarations import ConfigError
 from .engines.h2_wire import NewWire, Wire, WireSettings
-from .engines.ws import NewFrames
 from .engines.ws_deflate import Deflate
+from .engines.ws_frames import Frames, NewFrames
 from .logs import server_log
 from .proxy_options import NEARBY, Proxy
-from .seams import Forwarder, Frames, Parser
+from .seams import Parser
+from .worker_seams import Forwarder
 
 
 def choose_parser(name: str) -> Parser:

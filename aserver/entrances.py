@@ -14,9 +14,9 @@ from .listener import Listener
 from .logs import server_log
 from .proxy_options import NEARBY
 from .redirecting import RedirectingConnection
-from .seams import Trust
 from .tls_contexts import Certificates, load_certificates
 from .tls_options import KeyPair
+from .worker_seams import Trust
 
 NewProtocol = Callable[[], asyncio.Protocol]
 

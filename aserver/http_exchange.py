@@ -29,9 +29,10 @@ from .http_states import (
     STREAMING,
     TRAILERS,
 )
-from .seams import Channel, ExchangeLog
+from .seams import Channel
 from .types import Address, AppError, ClientDisconnected, Message, Request, Scope
 from .waiting import Waiters, wait, woken
+from .worker_seams import ExchangeLog
 
 # How long a `send()` to a client that left waits for the application's own listener to act.
 _TELL_SECONDS = 0.05

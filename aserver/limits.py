@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from .config import Http2, Limits, WebSocket
 from .logs import server_log
-from .seams import Expiring
+from .worker_seams import Expiring
 
 
 class Phase(IntEnum):

@@ -8,9 +8,9 @@ from .engines.proxy_protocol import Header, Preamble
 from .limits import PREAMBLE
 from .logs import peer_log
 from .scope import Facts
-from .seams import Trust
 from .socket_facts import Addresses
 from .tls_transport import TlsSource, TlsTransport
+from .worker_seams import Trust
 
 
 class ProxiedConnection(Connection):

@@ -13,9 +13,9 @@ from types import FrameType
 from .config import Config
 from .event_loops import close_loop, prepared_loop, run_to_end
 from .notify import ServiceManager
-from .seams import RequestLog
 from .server import Server
 from .types import ASGIApplication
+from .worker_seams import RequestLog
 
 # As many connections as a worker of Python may ever have, and the files they may send.
 _FILES = 65_536

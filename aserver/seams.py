@@ -1,21 +1,14 @@
-"""The seams: how the layers see each other.
+"""The seams: how the layers that a byte goes through see each other.
 
-They are `Protocol` classes, so that each layer is tested against a fake of the next.
+They are `Protocol` classes, so that each layer is tested against a fake of the next. The seams
+between a worker and its connections are in `aserver.worker_seams`.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
-from .types import Address, Headers, ProtocolError, Request
-
-
-class Expiring(Protocol):
-    """Something with a deadline; see `aserver.limits`."""
-
-    deadline: float
-
-    def expire(self) -> None:
-        """The deadline has passed."""
+from .types import Headers, ProtocolError, Request
+from .worker_seams import Expiring
 
 
 class Head(Protocol):
@@ -277,137 +270,3 @@ class Sink(Protocol):
 
     def abort(self, *, reset: bool = False) -> None:
         """Close at once; with `reset`, so that the peer sees an error and not an end."""
-
-
-class FrameReceiver(Protocol):
-    """What takes the frames that a frame engine finds. Raises WebSocketError if one is too many."""
-
-    def on_data(
-        self, data: str | bytes, size: int, *, ends_frame: bool, ends_message: bool
-    ) -> None:
-        """A piece of a message; `size` is its number of bytes."""
-
-    def on_ping(self, payload: bytes) -> None:
-        """A ping."""
-
-    def on_close(self, code: int, reason: str) -> None:
-        """A close frame; 1005 is one without a code. Nothing comes behind it."""
-
-
-class Frames(Protocol):
-    """A frame engine: WebSocket frames of one connection, seen from the server's side.
-
-    Attributes:
-        step: How many bytes it is to be fed at most, so that not too much comes of it at once.
-    """
-
-    step: int
-
-    def feed(self, data: bytes, receiver: FrameReceiver) -> None:
-        """Take bytes from the peer. Raises WebSocketError, after which there is nothing more."""
-
-    def message(self, data: str | bytes) -> bytes:
-        """A whole message as bytes for the peer."""
-
-    def ping(self, payload: bytes) -> bytes:
-        """A ping frame."""
-
-    def pong(self, payload: bytes) -> bytes:
-        """A pong frame."""
-
-    def close(self, code: int, reason: str) -> bytes:
-        """A close frame; with 1005, one without a code. A reason that is too long is cut."""
-
-    def lost(self) -> None:
-        """It is over: let go of everything."""
-
-
-class Defaults(Protocol):
-    """What every response head of a worker has in common.
-
-    `default_lines` are both lines, `last_lines` these and the empty line that ends a head.
-    """
-
-    date_line: bytes
-    server_line: bytes
-    default_lines: bytes
-    last_lines: bytes
-
-
-class ExchangeLog(Protocol):
-    """The access log, seen from the exchanges of one kind; see `aserver.access_log`."""
-
-    @property
-    def timed(self) -> bool:
-        """Whether it needs to know when an exchange began."""
-
-    @property
-    def record(self) -> Callable[[Any, Any], None]:
-        """Log an exchange that has ended, with its response head. Raises nothing."""
-
-
-class SocketLog(ExchangeLog, Protocol):
-    """The same, seen from WebSockets; the head is None for a client that left before it."""
-
-    @property
-    def connecting(self) -> Callable[[Any], None]:
-        """Log that a handshake has come."""
-
-    @property
-    def connected(self) -> Callable[[Any], None]:
-        """Log that it was accepted."""
-
-
-class RequestLog(ExchangeLog, Protocol):
-    """Where a worker tells of its requests: the access log, or what a host has in its place.
-
-    What it is told of is an `aserver.access_notes.Exchange`, or `SocketExchange`.
-    """
-
-    @property
-    def sockets(self) -> SocketLog:
-        """The log, seen from WebSockets."""
-
-    def reopen(self) -> None:
-        """Its file may have been renamed."""
-
-    def close(self) -> None:
-        """Write what is left. Called in a thread of its own."""
-
-
-# Whether an address is trusted; None is the peer of a unix socket.
-Trust = Callable[[Address | None], bool]
-
-
-class Forwarder(Protocol):
-    """Who knows which proxies are believed: `aserver.forwarding`."""
-
-    def of(self, peer: Address | None) -> Callable[[dict[str, Any]], None] | None:
-        """What each scope of a connection from this peer is given to; None: nothing."""
-
-
-class Connected(Expiring, Protocol):
-    """A connection, seen from the server."""
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether it waits for its next request, and may do so until its deadline."""
-
-    def drain(self, *, patient: bool = False) -> None:
-        """Finish what is in progress, then close; at once when idle.
-
-        With `patient`, one more request may come.
-        """
-
-    def abort(self, *, reset: bool = False) -> None:
-        """Close now."""
-
-
-class Running(Expiring, Protocol):
-    """A call of the application, seen from the server."""
-
-    def dismiss(self) -> None:
-        """Answer in the application's place, which hears that its client is gone."""
-
-    def cancel(self) -> None:
-        """End it."""

@@ -11,7 +11,6 @@ from collections.abc import Callable, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
-from enum import Enum
 from functools import partial
 
 from .accepting import Acceptor, catch_up
@@ -28,28 +27,14 @@ from .limits import sweep
 from .listener import Listener
 from .logs import enable_loggers
 from .observer import Observer
-from .seams import Parser, RequestLog
+from .seams import Parser
 from .sockets import open_listeners
-from .types import ASGIApplication, ServerError
+from .stopping import State, StopRequests
+from .types import ASGIApplication, StoppedError
+from .worker_seams import RequestLog
 
 # For the application's own lifespan.shutdown, however short the grace time is.
 _MIN_SHUTDOWN_SECONDS = 5.0
-
-
-class State(Enum):
-    """How far a server is; each follows the one above it, and the first the last."""
-
-    IDLE = "is not started"
-    STARTING = "is starting"
-    SERVING = "has started"
-    STOPPING = "is stopping"
-
-
-class StoppedError(ServerError):
-    """The server was asked to stop before it had started."""
-
-    def __init__(self) -> None:
-        super().__init__("asked to stop before it had started")
 
 
 class Server:
@@ -122,8 +107,7 @@ class Server:
         if self._state is not State.IDLE:
             raise RuntimeError(f"the server {self._state.value}")
         self._loop = asyncio.get_running_loop()
-        self._heed_stop_requests()
-        if self._stop_requested.is_set():
+        if self._stops.heed():
             self._rest()
             raise StoppedError
         self._state = State.STARTING
@@ -254,11 +238,11 @@ class Server:
 
     async def wait_for_stop_request(self) -> None:
         """Wait until `request_stop` or `stop` is called."""
-        await self._stop_requested.wait()
+        await self._stops.asked.wait()
 
     def request_stop(self) -> None:
         """Ask `serve` to stop, from any thread. Asked again, it waits no longer."""
-        self._stop_requests += 1
+        self._stops.add()
         self._observer.on_stop_request(self)
         self._call_in_loop(self._heed_stop_requests)
 
@@ -292,11 +276,8 @@ class Server:
                 self._loop.call_soon_threadsafe(callback)
 
     def _heed_stop_requests(self) -> None:
-        if self._stop_requests > 0:
-            self._stop_requested.set()
+        if self._stops.heed():
             self._interrupt()
-        if self._stop_requests > 1:
-            self._forced.set()
 
     def _interrupt(self) -> None:
         """Start no more."""
@@ -314,10 +295,10 @@ class Server:
         """
         if self._state is State.IDLE:
             return
-        self._stop_requested.set()
+        self._stops.asked.set()
         if self._state is not State.SERVING:
             self._interrupt()
-            await self._rested.wait()
+            await self._stops.rested.wait()
             return
         self._state = State.STOPPING
         context, acceptor = self._context, self._acceptor
@@ -328,7 +309,7 @@ class Server:
         try:
             self._observer.on_stop(self)
             await acceptor.stop()
-            await end_all(context, grace, self._forced)
+            await end_all(context, grace, self._stops.hurry)
         finally:
             await self._end(max(grace, _MIN_SHUTDOWN_SECONDS))
 
@@ -348,17 +329,13 @@ class Server:
             try:
                 await self._let_go()
             finally:
-                self._stop_requested.set()  # who waits for that, waits for the end
-                self._rested.set()
+                self._stops.end()
                 self._rest()
 
     def _rest(self) -> None:
         """There is nothing, and nobody has asked for anything."""
         self._state = State.IDLE
-        self._rested = asyncio.Event()
-        self._stop_requests = 0
-        self._stop_requested = asyncio.Event()
-        self._forced = asyncio.Event()
+        self._stops = StopRequests()
 
     async def _let_go(self) -> None:
         """Of everything that `start` made."""

@@ -80,6 +80,13 @@ class ServerError(Exception):
     exit_code = 1
 
 
+class StoppedError(ServerError):
+    """The server was asked to stop before it had started."""
+
+    def __init__(self) -> None:
+        super().__init__("asked to stop before it had started")
+
+
 class Request:
     """A parsed and accepted request head, the same for every protocol version.
 

@@ -16,10 +16,10 @@ from aserver.context import Context
 from aserver.engine_choice import choose_forwarding, choose_frames, choose_wire
 from aserver.engines import h1_h11
 from aserver.engines.h1_httptools import HttpToolsParser
-from aserver.engines.ws import NewFrames
+from aserver.engines.ws_frames import NewFrames
 from aserver.engines.ws_wsproto import WsprotoFrames
 from aserver.limits import RequestLimits, sweep
-from aserver.seams import Channel, Engine, Expiring, Head, Parser, Refusing, Upgrading
+from aserver.seams import Channel, Engine, Head, Parser, Refusing, Upgrading
 from aserver.types import (
     ASGIApplication,
     Headers,
@@ -30,6 +30,7 @@ from aserver.types import (
     Scope,
     Send,
 )
+from aserver.worker_seams import Expiring
 
 PARSERS: dict[str, Parser] = {"httptools": HttpToolsParser().parse, "h11": h1_h11.parse}
 FRAMES: dict[str, NewFrames] = {"wsproto": WsprotoFrames}

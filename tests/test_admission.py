@@ -15,10 +15,10 @@ import pytest
 from aserver import Config, Server
 from aserver.admission import Admission, most_connections
 from aserver.config import Limits
-from aserver.seams import Connected
 from aserver.socket_facts import Addresses
 from aserver.throttle import Throttle
 from aserver.types import Receive, Scope, Send
+from aserver.worker_seams import Connected
 from tests.fakes import rounds
 from tests.inside import Run, ask, leave_rudely, respond, wait_for
 from tests.processes import DEADLINE, Process, get, read_until, wait_until

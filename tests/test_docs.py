@@ -26,7 +26,7 @@ from websockets.sync.client import connect
 from websockets.typing import Origin
 
 import aserver
-from aserver import proxy_options, seams
+from aserver import proxy_options, seams, worker_seams
 from aserver.access_format import ATOMS, FORMATS, JSON, compile_format
 from aserver.addresses import places
 from aserver.cli import EXIT_CODES
@@ -452,8 +452,9 @@ def test_seams() -> None:
         assert described.pop(function) == set()
     classes = {
         name: each
-        for name, each in vars(seams).items()
-        if isinstance(each, type) and each.__module__ == seams.__name__
+        for module in (seams, worker_seams)
+        for name, each in vars(module).items()
+        if isinstance(each, type) and each.__module__ == module.__name__
     }
     assert described.keys() == classes.keys()
     for name, each in classes.items():

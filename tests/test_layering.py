@@ -14,7 +14,7 @@ TESTS = Path(__file__).resolve().parent
 # A module imports from the rows above its own only; in a package of ours, also from each other.
 LAYERS = [
     {"types", "option_hints", "prefixes", "targets"},
-    {"declarations", "hosts"},
+    {"declarations", "hosts", "worker_seams"},
     {
         "limit_options",
         "http2_options",
@@ -57,6 +57,7 @@ LAYERS = [
         "draining",
         "forwarding",
         "notify",
+        "stopping",
         "ws_watch",
     },
     {"http_exchange", "engine_choice"},
@@ -82,9 +83,9 @@ EXTRAS = {
     "django": {"asgiref", "channels", "django"},
     "gunicorn": {"gunicorn"},
 }
-# `__main__` is two lines that test_cli runs; `types`, `seams` and `h2_wire`, which is a seam, are
+# `__main__` is two lines that test_cli runs; `types` and the seams, `h2_wire` among them, are
 # vocabulary, which everybody's tests use.
-WITHOUT_TESTS = {"__init__", "__main__", "h2_wire", "seams", "types"}
+WITHOUT_TESTS = {"__init__", "__main__", "h2_wire", "seams", "types", "worker_seams"}
 
 
 def name_of(path: Path) -> str:

@@ -13,8 +13,7 @@ from aserver.accepting import Acceptor
 from aserver.lifespan import LifespanError
 from aserver.listener import BindError
 from aserver.observer import Observed, Observer
-from aserver.server import StoppedError
-from aserver.types import Receive, Scope, Send
+from aserver.types import Receive, Scope, Send, StoppedError
 from tests.fakes import rounds
 from tests.inside import Diary, Run, ask, open_files, refuses, respond, wait_for
 from tests.processes import DEADLINE, get

@@ -9,11 +9,11 @@ from base64 import b64encode
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from aserver.engines.ws import NewFrames
 from aserver.engines.ws_deflate import Deflate
+from aserver.engines.ws_frames import Frames, NewFrames
 from aserver.engines.ws_handshake import Handshake
 from aserver.engines.ws_wsproto import WsprotoFrames
-from aserver.seams import Frames, Head, Upgrading
+from aserver.seams import Head, Upgrading
 from aserver.types import ClientDisconnected, Headers, Message, Receive, Request, Scope, Send
 from aserver.ws_cycle import WebSocketCycle
 from tests.fakes import Client, FakeClock, FakeEngine, FakeLog, FakeTunnel, new_context, rounds

@@ -9,8 +9,9 @@ then the reader goes on with what it holds.
 from enum import Enum
 
 from ..limits import DRAIN_BYTES, RequestLimits
-from ..seams import Defaults, Head, Parser, Receiver, Sink, Upgrading
+from ..seams import Head, Parser, Receiver, Sink, Upgrading
 from ..types import Headers, ProtocolError, Request
+from ..worker_seams import Defaults
 from .fields import CLOSE
 from .h1_reader import BODY, CLOSED, DISCARD, HEAD, HELD, RequestReader
 from .h1_tunnel import H1Tunnel

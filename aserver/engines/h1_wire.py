@@ -1,7 +1,8 @@
 """The bytes of HTTP/1 responses: heads, interim responses, refusals. Pure functions."""
 
-from ..seams import Defaults, Head
+from ..seams import Head
 from ..types import Headers, ProtocolError
+from ..worker_seams import Defaults
 from .fields import DATE, SERVER, check_field, reason_phrase, refusal, trailer_line
 
 

@@ -9,8 +9,9 @@ at work has had his turn.
 from enum import Enum
 
 from ..limits import RequestLimits, StreamLimits
-from ..seams import Defaults, Receiver, Sink
+from ..seams import Receiver, Sink
 from ..types import ProtocolError
+from ..worker_seams import Defaults
 from .h2_budgets import Budgets
 from .h2_frames import ErrorCode, H2Error, goaway, ping
 from .h2_heads import ResponseFields

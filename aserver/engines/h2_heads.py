@@ -7,8 +7,9 @@ here is what HTTP/2 spells in its own way. A mistake is that of one stream.
 from collections.abc import Sequence
 
 from ..limits import RequestLimits
-from ..seams import Defaults, Head
+from ..seams import Head
 from ..types import Field, Headers, ProtocolError, Request
+from ..worker_seams import Defaults
 from .fields import DATE, SERVER
 from .grammar import control_in, is_token, split_fields, too_large, too_long, too_many
 from .guard import (

@@ -4,8 +4,9 @@ RFC 9113 section 3.3: who knows that a server speaks HTTP/2 begins with its pref
 method of that name.
 """
 
-from ..seams import Defaults, Sink
+from ..seams import Sink
 from ..types import ProtocolError
+from ..worker_seams import Defaults
 from .h1_wire import refusal_response
 from .h2_frames import PREFACE
 

@@ -8,17 +8,14 @@ Not too much is done at a time: of a large read, a piece is taken, and the rest 
 has had its turn, or when the application has taken what came of it.
 """
 
-from collections.abc import Callable
 from enum import Enum
 from typing import Protocol
 
 from ..limits import MessageLimits
-from ..seams import Frames, Tunnel
+from ..seams import Tunnel
 from ..types import AppError, WebSocketError
 from .ws_assembly import Assembly
-from .ws_deflate import Deflate
-
-NewFrames = Callable[[Deflate | None, float], Frames]
+from .ws_frames import Frames
 
 # RFC 6455 section 7.4.1, and IANA's registry.
 NORMAL = 1000

@@ -12,10 +12,10 @@ from wsproto.events import (
 from wsproto.extensions import Extension
 from wsproto.frame_protocol import CloseReason, FrameDecoder, FrameProtocol, Opcode, RsvBits
 
-from ..seams import FrameReceiver
 from ..types import WebSocketError
 from .ws import NO_STATUS, size_of
 from .ws_deflate import Deflate, Deflater, Inflater
+from .ws_frames import FrameReceiver
 
 # Bytes at a time: of tiny frames, a tenth of a second's; a message of 64 KiB is not cut. What is
 # compressed becomes a thousand times as much at most, and wsproto copies that several times.

@@ -33,9 +33,9 @@ from ..event_loops import close_loop, prepared_loop, run_to_end
 from ..logs import enable_loggers, server_log, set_up_logging
 from ..observer import Observed, Observer
 from ..running import end_in_bounded_time, raise_file_limit
-from ..seams import RequestLog
 from ..server import Server
 from ..types import ASGIApplication, Receive, Scope, Send, ServerError
+from ..worker_seams import RequestLog
 from .logs import AccessLogOfGunicorn, ErrorLog
 from .settings import (
     WITHOUT_EQUAL,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from aserver.engines.ws import NewFrames
+from aserver.engines.ws_frames import NewFrames
 from tests.engines.wire import Wire
 from tests.fakes import FRAMES
 

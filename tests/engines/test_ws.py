@@ -4,7 +4,8 @@ import struct
 
 import pytest
 
-from aserver.engines.ws import NO_STATUS, NewFrames, State, size_of
+from aserver.engines.ws import NO_STATUS, State, size_of
+from aserver.engines.ws_frames import NewFrames
 from aserver.limits import MessageLimits
 from aserver.types import AppError
 from tests.engines.ws_wire import (

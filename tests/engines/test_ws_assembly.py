@@ -6,8 +6,8 @@ from math import inf
 
 import pytest
 
-from aserver.engines.ws import NewFrames
 from aserver.engines.ws_assembly import Assembly
+from aserver.engines.ws_frames import NewFrames
 from aserver.limits import MessageLimits
 from aserver.types import WebSocketError
 from tests.engines.ws_wire import Peer, binary, closing, more, ping, text

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from aserver.engines.ws import NewFrames
+from aserver.engines.ws_frames import NewFrames
 from tests.engines.ws_wire import (
     BINARY,
     CLOSE,

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from aserver.engines.ws import INTERNAL_ERROR, NewFrames, State
+from aserver.engines.ws import INTERNAL_ERROR, State
+from aserver.engines.ws_frames import NewFrames
 from aserver.limits import MessageLimits
 from tests.engines.ws_wire import (
     CLOSE,

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from aserver.engines.ws import NO_STATUS, NewFrames
-from aserver.seams import Frames
+from aserver.engines.ws import NO_STATUS
+from aserver.engines.ws_frames import Frames, NewFrames
 from aserver.types import WebSocketError
 from tests.cases import each
 from tests.engines.ws_wire import (

@@ -13,8 +13,8 @@ from wsproto.connection import Connection
 from wsproto.events import BytesMessage, Event, TextMessage
 from wsproto.extensions import PerMessageDeflate
 
-from aserver.engines.ws import NewFrames
 from aserver.engines.ws_deflate import Deflate, DeflateLimits, Deflater, Inflater, negotiated
+from aserver.engines.ws_frames import NewFrames
 from aserver.engines.ws_handshake import Offer
 from aserver.types import WebSocketError
 from tests.engines.ws_wire import (

@@ -10,8 +10,8 @@ from wsproto.connection import Connection
 from wsproto.events import BytesMessage, CloseConnection, Event, Ping, Pong, TextMessage
 from wsproto.extensions import PerMessageDeflate
 
-from aserver.engines.ws import NewFrames
 from aserver.engines.ws_deflate import Deflate
+from aserver.engines.ws_frames import NewFrames
 from tests.engines.ws_wire import (
     CLOSE,
     Compressor,

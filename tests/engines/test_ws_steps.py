@@ -2,9 +2,8 @@
 
 import pytest
 
-from aserver.engines.ws import NewFrames
 from aserver.engines.ws_deflate import Deflate
-from aserver.seams import Frames
+from aserver.engines.ws_frames import Frames, NewFrames
 from tests.engines.ws_wire import (
     PING,
     PONG,

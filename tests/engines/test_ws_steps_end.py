@@ -6,7 +6,7 @@ from math import inf
 import pytest
 
 from aserver.engines.h1_tunnel import H1Tunnel
-from aserver.engines.ws import NewFrames
+from aserver.engines.ws_frames import NewFrames
 from aserver.limits import MessageLimits
 from tests.engines.test_ws_steps import LETTERS, READ
 from tests.engines.ws_wire import (

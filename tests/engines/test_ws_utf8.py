@@ -5,7 +5,7 @@ from itertools import product
 
 import pytest
 
-from aserver.engines.ws import NewFrames
+from aserver.engines.ws_frames import NewFrames
 from tests.engines.ws_wire import Compressor, Peer, deflate_of, frame, more, ping, text
 
 # The edges of what RFC 3629 allows, and what lies around them in the text.

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 from math import inf
 from typing import Any
 
-from aserver.engines.ws import NewFrames, WebSocket
+from aserver.engines.ws import WebSocket
 from aserver.engines.ws_deflate import Deflate, Inflater
+from aserver.engines.ws_frames import FrameReceiver, Frames, NewFrames
 from aserver.limits import MessageLimits
-from aserver.seams import FrameReceiver, Frames, Tunnel
+from aserver.seams import Tunnel
 from tests.fakes import FakeTunnel
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
