@@ -25,6 +25,7 @@ _MOST_REPLIES = 100
 _REPLY_SIZE = 20  # at least
 # RFC 8446 section 5.1: the type of the first record, whatever the version.
 _HANDSHAKE_RECORD = 22
+_NOTHING = memoryview(b"")
 
 
 class State(Enum):
@@ -113,7 +114,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._tls = source.wrap(self._incoming, self._outgoing)
         self._state = NEW
         self._hello: HelloReader | None = HelloReader()  # until the handshake is complete
-        self._held = b""  # what has come while nobody wanted it
+        self._held = _NOTHING  # what has come while nobody wanted it
         self._reading = True
         self._replies = 0  # of OpenSSL's own
         transport.set_protocol(self)
@@ -180,7 +181,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             self._state = OPEN
             self._owner.on_secured(self._tls.selected_alpn_protocol(), extension)
             self._flush()  # if that has written nothing
-            self._take(b"")
+            self._decrypt()
 
     def _flush(self) -> None:
         if self._outgoing.pending and self._state is not CLOSED:
@@ -189,18 +190,22 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     # Bytes of the application
 
     def _take(self, data: bytes) -> None:
-        """Decrypt what has come, in pieces, as long as anybody wants it."""
+        """Decrypt what has come, as long as anybody wants it."""
         if len(data) <= _PIECE_SIZE and not self._held:
             self._incoming.write(data)
             self._decrypt()
-            return
-        data = self._held + data
-        position = 0
-        while self._reading and self._state is OPEN and position < len(data):
-            self._incoming.write(memoryview(data)[position : position + _PIECE_SIZE])
-            position += _PIECE_SIZE
+        else:
+            self._held = memoryview(b"".join((self._held, data)) if self._held else data)
+            self._take_held()
+
+    def _take_held(self) -> None:
+        """The same in pieces. (It is a view: what is left is not copied with each of them.)"""
+        while self._reading and self._state is OPEN and self._held:
+            self._incoming.write(self._held[:_PIECE_SIZE])
+            self._held = self._held[_PIECE_SIZE:]
             self._decrypt()
-        self._held = data[position:] if self._state is OPEN else b""
+        if not self._held or self._state is not OPEN:
+            self._held = _NOTHING
 
     def _decrypt(self) -> None:
         tls, incoming = self._tls, self._incoming
@@ -292,14 +297,18 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     def resume_reading(self) -> None:
         self._reading = True
-        self._transport.resume_reading()
         if self._held or self._incoming.pending:
             self._loop.call_soon(self._go_on)
+        else:
+            self._transport.resume_reading()
 
     def _go_on(self) -> None:
+        """What waits comes first: until it is taken, nothing more is read."""
         if self._state is OPEN:
             self._decrypt()
-            self._take(b"")
+            self._take_held()
+        if self._reading:
+            self._transport.resume_reading()
 
     def is_closing(self) -> bool:
         return self._transport.is_closing()

@@ -21,9 +21,10 @@ from tests.processes import (
     read_until,
     wait_until,
 )
-from tests.tls_site import ADDRESS, ask_securely, first_flight, odd_name, secured
+from tests.tls_site import ADDRESS, PIECE, ask_securely, first_flight, odd_name, secured
 
 APP = "tests.tls_site:app"
+MIB = 1 << 20
 STALLED = 1000
 BROKEN = 200
 # How much longer than anything that is waited for an end may take: the machine may be busy.
@@ -64,6 +65,25 @@ def send_and_leave(server: Process, data: bytes) -> None:
         sock.shutdown(socket.SHUT_WR)
         with contextlib.suppress(ConnectionResetError):
             read_all(sock)
+
+
+# Uploads
+
+
+def test_an_upload_is_not_in_memory(options: list[str], client: ssl.SSLContext) -> None:
+    """The application takes 64 KiB at a time; event loops read four times as much."""
+    pieces = 1024
+    head = f"POST /digest HTTP/1.1\r\nHost: test\r\nContent-Length: {pieces * len(PIECE)}\r\n\r\n"
+    with Process(APP, *options) as server:
+        ask_securely(server.address, client)
+        before = server.memory
+        server.reset_peak()
+        with secured(server.address, client) as sock:
+            sock.sendall(head.encode("ascii"))
+            for _ in range(pieces):
+                sock.sendall(PIECE)
+            assert read_until(sock, b"\r\n\r\n").startswith(b"HTTP/1.1 200 OK\r\n")
+        assert server.peak - before < 4 * MIB
 
 
 # Handshakes that come to nothing

@@ -161,6 +161,44 @@ async def test_what_is_decrypted_waits_while_reading_is_paused(scene: New) -> No
     assert made.owner.data == b"onetwothreefour"
 
 
+async def test_nothing_is_read_while_something_waits(newest: New) -> None:
+    """Or more would come than is taken, and whoever takes it slowly had all of it in memory."""
+    scene = newest().opened()
+    turns = 0
+
+    def take_one(data: bytes) -> None:
+        scene.owner.pieces.append(data)
+        scene.tls.pause_reading()
+
+    scene.owner.on_data = take_one
+    for _ in range(16):
+        scene.peer.tls.write(bytes(RECORD))
+    scene.peer.push()
+    while len(scene.owner.pieces) < 16:
+        assert len(scene.owner.pieces) == turns + 1
+        scene.tls.resume_reading()
+        assert not scene.line.reading
+        await rounds(1)
+        assert not scene.line.reading
+        turns += 1
+    scene.owner.on_data = scene.owner.pieces.append
+    scene.tls.resume_reading()
+    assert scene.line.reading
+
+
+async def test_half_a_record_is_no_reason_not_to_read(newest: New) -> None:
+    scene = newest().opened()
+    scene.tls.pause_reading()
+    scene.peer.tls.write(b"text")
+    data = scene.peer.outgoing.read()
+    scene.tls.data_received(data[:10])
+    scene.tls.resume_reading()
+    await rounds(1)
+    assert scene.line.reading
+    scene.tls.data_received(data[10:])
+    assert scene.owner.pieces == [b"text"]
+
+
 async def test_a_large_record_is_handed_on_whole_or_waits(scene: New) -> None:
     made = scene().opened()
     made.tls.pause_reading()
@@ -476,7 +514,7 @@ async def test_bytes_that_come_with_the_clients_end_are_not_looked_at(
     assert made.owner.pieces == [b"text"]
     assert made.calls == ["eof"]
     assert made.tls._incoming.pending < 64 * KIB
-    assert made.tls._held == b""
+    assert not made.tls._held
     made.peer.feed_eof()
     assert made.calls == ["eof"]
     assert not made.line.is_closing()
@@ -504,7 +542,7 @@ async def test_bytes_behind_the_clients_end_while_reading_is_paused(newest: New)
     scene.tls.resume_reading()
     await rounds(2)
     assert (scene.owner.pieces, scene.calls) == ([b"text"], ["eof"])
-    assert scene.tls._held == b""
+    assert not scene.tls._held
 
 
 @pytest.mark.parametrize("stays", [False, True])
