@@ -37,7 +37,7 @@ _DEFAULTS: dict[str, Any] = {"graceful_timeout": 1.0, "access_log": ""}
 # After the grace time: for cancelled requests and the lifespan.
 _STOP_SECONDS = 3.0
 # After everything: the interpreter waits for threads, also for those stuck in application code.
-_THREADS_SECONDS = 1.0
+_THREADS_SECONDS = 3.0
 # What is reported of a failure, twice, fits into a pipe (64 KiB on Linux) that perhaps nobody
 # reads, even if every character takes four bytes.
 _MOST_REPORTED = 6_000

@@ -15,7 +15,7 @@ from tests.processes import Process
 from tests.services import require_program
 from tests.test_example_chat_browser import (
     BROWSER_OPTIONS,
-    NO_SERVER,
+    NO_FAULT,
     expect_connected,
     expect_people,
     expect_words,
@@ -68,7 +68,7 @@ def open_page(browser: Browser) -> Iterator[Open]:
     yield open_one
     for context in browser.contexts:
         context.close()
-    assert [each for each in complaints if not NO_SERVER.match(each)] == []
+    assert [each for each in complaints if not NO_FAULT.match(each)] == []
 
 
 def start(database: Path, issued: Issued, bind: str = "127.0.0.1:0") -> Process:

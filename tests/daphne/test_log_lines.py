@@ -3,9 +3,9 @@
 Whoever reads them by a program goes on reading.
 """
 
-import os
 import re
 import signal
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -49,6 +49,12 @@ _LOGGED = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (\w+) +(.+)")
 def site(write: Callable[[str, str], None]) -> None:
     write("myproject/__init__.py", "")
     write("myproject/asgi.py", APPLICATION)
+
+
+def accepts(path: str) -> bool:
+    """Whether it is there and listened to, which is not the same moment."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        return sock.connect_ex(path) == 0
 
 
 def visit(address: tuple[str, int] | str, path: str) -> bytes:
@@ -112,7 +118,7 @@ def test_quiet(number: signal.Signals) -> None:
     with open("out", "w") as out:
         options = ("-v", "0", "-u", "daphne.sock")
         with run(*options, listeners=0, stdout=out) as server:
-            wait_until(lambda: os.path.exists("daphne.sock"))
+            wait_until(lambda: accepts("daphne.sock"))
             assert visit("daphne.sock", "/").startswith(b"HTTP/1.1 204 ")
             assert server.end(number) == 0
     assert (Path("out").read_text(), server.stderr) == ("", "")

@@ -35,6 +35,9 @@ async function follow() {
       more ||= ends.running > 0;
       await new Promise((wake) => setTimeout(wake, 250));
     } while (more || asking);
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    // So says fetch of a server that is not there: the next question follows again.
   } finally {
     following = false;
   }
