@@ -60,6 +60,30 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
+async def measure(scope: Scope, receive: Receive, send: Send) -> None:
+    """Say how long the request's body is; it is taken piece by piece, as it comes."""
+    if scope["type"] != "http":
+        await _other(scope, receive, send)
+        return
+    size, more = 0, True
+    while more:
+        message = await receive()
+        size += len(message.get("body", b""))
+        more = message.get("more_body", False)
+    answer = b"%d" % size
+    await send(
+        {
+            "type": "http.response.start",
+            "status": 200,
+            "headers": [
+                (b"content-type", b"text/plain"),
+                (b"content-length", b"%d" % len(answer)),
+            ],
+        }
+    )
+    await send({"type": "http.response.body", "body": answer})
+
+
 async def body_100k(scope: Scope, receive: Receive, send: Send) -> None:
     """100 kB in one message: more than a socket takes in one go."""
     if scope["type"] != "http":

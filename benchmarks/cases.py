@@ -110,6 +110,22 @@ BROWSER_HEADERS = (
 H2_CONNECTIONS, H2_STREAMS = 8, 32
 
 POST_BODY = b"x" * 1024  # the same as in wrk/post_1k.lua
+UPLOAD_BODY = b"x" * (1 << 20)  # the same as in wrk/post_1m.lua
+UPLOAD = Exchange(b"%d" % len(UPLOAD_BODY), method="POST", body=UPLOAD_BODY)
+UPLOAD_CONNECTIONS, UPLOAD_STREAMS = 8, 4
+
+
+def _upload(name: str, title: str, wire: Wire) -> Case:
+    return Case(
+        name,
+        title,
+        "measure",
+        UPLOAD,
+        wire=wire,
+        connections=UPLOAD_CONNECTIONS,
+        streams=UPLOAD_STREAMS if wire.multiplexed else 1,
+        script="post_1m.lua",
+    )
 
 
 def _http2(name: str, title: str, app: str, exchange: Exchange, wire: Wire) -> Case:
@@ -150,11 +166,15 @@ CASES = (
         connections=4,
     ),
     Case("sleep-10ms", "application sleeps 10 ms", "sleep_10ms", HELLO),
+    _upload("upload-1m", "POST 1 MiB, taken as it comes", Wire.HTTP),
     Case("tls-hello", "13 bytes over TLS, keep-alive", "hello", HELLO, wire=Wire.TLS),
+    Case("tls-100k", "100 kB response over TLS", "body_100k", LARGE, wire=Wire.TLS),
+    _upload("tls-upload-1m", "POST 1 MiB over TLS, taken as it comes", Wire.TLS),
     _http2("h2-hello", "HTTP/2 in the clear, 13 bytes", "hello", HELLO, Wire.H2),
     _http2("h2-tls-hello", "HTTP/2 over TLS, 13 bytes", "hello", HELLO, Wire.H2_TLS),
     _http2("h2-100k", "HTTP/2 in the clear, 100 kB response", "body_100k", LARGE, Wire.H2),
     _http2("h2-tls-100k", "HTTP/2 over TLS, 100 kB response", "body_100k", LARGE, Wire.H2_TLS),
+    _upload("h2-tls-upload-1m", "HTTP/2 over TLS, POST 1 MiB, taken as it comes", Wire.H2_TLS),
     Case(
         "startup",
         "start to first response",

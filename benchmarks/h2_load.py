@@ -6,6 +6,7 @@ the case says, and that is a failure, too.
 """
 
 import re
+from tempfile import NamedTemporaryFile
 
 from benchmarks.cases import Case
 from benchmarks.failures import BenchmarkFailure, excerpt
@@ -28,7 +29,12 @@ def generate(case: Case, port: int, seconds: int, cores: Cores) -> Load:
     for name, value in case.exchange.headers:
         command += ["--header", f"{name}: {value}"]
     scheme = "https" if case.wire.encrypted else "http"
-    report = report_of([*command, f"{scheme}://{HOST}:{port}/"], seconds, cores)
+    with NamedTemporaryFile() as body:
+        if case.exchange.body is not None:  # then it is a POST
+            body.write(case.exchange.body)
+            body.flush()
+            command += ["--data", body.name]
+        report = report_of([*command, f"{scheme}://{HOST}:{port}/"], seconds, cores)
     return read_report(report, seconds, len(case.exchange.expected))
 
 
