@@ -306,7 +306,7 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         """What waits comes first: until it is taken, nothing more is read."""
         if self._state is OPEN:
             self._decrypt()
-            self._take_held()
+        self._take_held()
         if self._reading:
             self._transport.resume_reading()
 

@@ -293,6 +293,19 @@ async def test_what_waited_is_forgotten_when_we_close(scene: New, how: str) -> N
     assert made.calls == ([] if how == "write_eof" else ["lost"])
 
 
+async def test_what_waited_is_not_kept_for_a_client_that_lingers(newest: New) -> None:
+    scene = newest().opened()
+    scene.tls.pause_reading()
+    scene.peer.tls.write(bytes(200 * KIB))
+    scene.peer.push()
+    assert scene.tls._held
+    scene.tls.resume_reading()
+    scene.tls.write_eof()
+    await rounds(3)
+    assert not scene.tls._held
+    assert scene.line.reading
+
+
 async def test_what_waited_is_forgotten_when_the_connection_is_lost(scene: New) -> None:
     made = scene().opened()
     made.tls.pause_reading()
