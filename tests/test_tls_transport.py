@@ -297,7 +297,7 @@ async def test_what_waited_is_not_kept_for_a_client_that_lingers(newest: New) ->
     scene = newest().opened()
     scene.tls.pause_reading()
     scene.peer.tls.write(bytes(200 * KIB))
-    scene.peer.push()
+    scene.tls.data_received(scene.peer.outgoing.read())
     assert scene.tls._held
     scene.tls.resume_reading()
     scene.tls.write_eof()
