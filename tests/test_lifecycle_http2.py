@@ -78,9 +78,11 @@ def test_streams_in_progress_are_served_and_one_without_end_is_cut(
     assert server.stderr.count("note: stream ended") == 1
 
 
-def test_who_does_not_know_yet_is_served(served: tuple[Process, Place]) -> None:
-    server, place = served
-    with place.connect() as client:
+def test_who_does_not_know_yet_is_served(how: str, authority: Authority) -> None:
+    with (
+        processed("tests.patient:http2", authority, how) as (server, place),
+        place.connect() as client,
+    ):
         waiting = client.open("/wait?0.5")
         server.wait_for("note: waiting")
         server.signal(signal.SIGTERM)
@@ -90,7 +92,7 @@ def test_who_does_not_know_yet_is_served(served: tuple[Process, Place]) -> None:
         assert bytes(client.answer(waiting).body) == b"waited"
         client.read_until_closed()
         assert client.goaways == [FIRST, (late, 0)]
-    assert_ended_well(server)
+        assert_ended_well(server)
 
 
 def test_idle_connections_are_told_and_closed_at_once(served: tuple[Process, Place]) -> None:

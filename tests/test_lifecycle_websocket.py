@@ -193,7 +193,7 @@ def test_a_handshake_that_nobody_decides_on_is_a_503_at_the_end(loop: list[str])
 
 
 def test_who_has_just_connected_may_still_shake_hands(loop: list[str]) -> None:
-    with Process(APP, *loop) as server, server.connect() as sock:
+    with Process("tests.patient:websocket", *loop) as server, server.connect() as sock:
         go_round(server)  # so the one before is accepted
         with ending(server, 0, 1 + MARGIN):
             server.signal(signal.SIGTERM)
