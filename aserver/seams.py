@@ -58,7 +58,10 @@ class Tunnel(Protocol):
         """Whether what is sent has to wait for the peer."""
 
     def send(self, data: bytes) -> bool:
-        """Send bytes. Returns False when `send()` should wait for `resume()`."""
+        """Send bytes. Returns False when `send()` should wait for `resume()`.
+
+        Who sends, be it nothing, is told by that when there is room again.
+        """
 
     def hold(self) -> None:
         """Take no more bytes from the peer for now."""

@@ -304,9 +304,13 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     def _go_on(self) -> None:
         """What waits comes first: until it is taken, nothing more is read."""
-        if self._state is OPEN:
-            self._decrypt()
-        self._take_held()
+        try:
+            if self._state is OPEN:
+                self._decrypt()
+            self._take_held()
+        except BaseException:  # an error of ours: out of `data_received`, the event loop does this
+            self.abort()
+            raise
         if self._reading:
             self._transport.resume_reading()
 

@@ -1,16 +1,21 @@
 """WebSockets over HTTP/2 (RFC 8441), with the h2 library and wsproto as the client."""
 
+import asyncio
 import json
 import logging
+import threading
 from collections.abc import Iterator
 
 import pytest
 from wsproto import events as frames
 
+from aserver.testing import serve
+from aserver.types import Receive, Scope, Send
 from tests.certificates import Authority
-from tests.h2_clients import H2Client
+from tests.h2_clients import H2Client, connect
 from tests.h2_places import MATRIX, Place, placed
 from tests.h2_ws_clients import H2WebSocket, Refused
+from tests.processes import wait_until
 from tests.ws_clients import BINARY, CONTINUATION, TEXT, frame
 from tests.ws_site import DENIAL, Site, digest_of
 
@@ -61,6 +66,65 @@ def test_messages(client: H2Client, site: Site, deflate: bool) -> None:
     assert socket.next() == frames.Pong(b"are you there?")
     socket.close()
     assert site.next_disconnect() == (1000, "")
+
+
+@pytest.mark.parametrize("deflate", [True, False], ids=["deflate", "plain"])
+def test_messages_in_front_of_the_end_are_not_lost(loop_name: str, deflate: bool) -> None:
+    """A proxy ends the stream when its own client, who was sending, has left."""
+    begin = threading.Event()
+    heard: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        if scope["path"] == "/slow":
+            await asyncio.to_thread(begin.wait)
+        while (message := await receive())["type"] == "websocket.receive":
+            heard.append(message["text"])
+        heard.append(message["code"])
+
+    texts = [f"{number}".rjust(400, "-") for number in range(100)]
+    with (
+        serve(app, lifespan="off", loop=loop_name) as server,
+        connect((server.host, server.port)) as client,
+    ):
+        socket = H2WebSocket(client, "/slow", deflate=deflate)
+        socket.send(*map(frames.TextMessage, texts), frames.CloseConnection(1000))
+        client.upload(socket.stream, b"")
+        other = H2WebSocket(client, "/other")  # so everything before has arrived
+        begin.set()
+        wait_until(lambda: len(heard) > len(texts))
+        assert heard == [*texts, 1000]
+        other.close()
+
+
+def test_a_ping_that_comes_while_another_stream_fills_the_connection(loop_name: str) -> None:
+    """It is answered when there is room, though its own stream has never waited for that."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 200})
+            await send({"type": "http.response.body", "body": bytes(32 * MIB)})
+            return
+        await receive()
+        await send({"type": "websocket.accept"})
+        while (await receive())["type"] == "websocket.receive":
+            await send({"type": "websocket.send", "text": "heard"})
+
+    with (
+        serve(app, lifespan="off", loop=loop_name) as server,
+        connect((server.host, server.port), window=64 * MIB) as client,
+    ):
+        client.connection.increment_flow_control_window(64 * MIB)
+        talk = H2WebSocket(client, "/")
+        talk.text("a")
+        assert talk.message() == "heard"
+        large = client.open("/")
+        client.read_head(large)  # the rest fills what there is between us
+        talk.send(frames.Ping(b"are you there?"))
+        assert len(client.answer(large).body) == 32 * MIB
+        assert talk.next() == frames.Pong(b"are you there?")
+        talk.close()
 
 
 def test_messages_are_compressed(client: H2Client, site: Site) -> None:

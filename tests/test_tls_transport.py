@@ -4,6 +4,7 @@
 library sends, `test_connection_tls` a real connection, `test_clients_tls` real sockets.
 """
 
+import asyncio
 import gc
 import ssl
 import tracemalloc
@@ -184,6 +185,27 @@ async def test_nothing_is_read_while_something_waits(newest: New) -> None:
     scene.owner.on_data = scene.owner.pieces.append
     scene.tls.resume_reading()
     assert scene.line.reading
+
+
+async def test_an_error_of_ours_ends_the_connection(newest: New) -> None:
+    """It would be open for ever, and not even read from."""
+    scene = newest().opened()
+
+    def fail(data: bytes) -> None:
+        raise RuntimeError("of ours")
+
+    scene.owner.on_data = fail
+    scene.tls.pause_reading()
+    scene.peer.tls.write(b"text")
+    scene.tls.data_received(scene.peer.outgoing.read())
+    problems: list[dict[str, Any]] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda loop, problem: problems.append(problem))
+    scene.tls.resume_reading()
+    await rounds(2)
+    assert [str(problem["exception"]) for problem in problems] == ["of ours"]
+    assert scene.line.aborted
+    assert scene.calls == ["lost"]
 
 
 async def test_half_a_record_is_no_reason_not_to_read(newest: New) -> None:

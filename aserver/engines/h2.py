@@ -161,6 +161,9 @@ class H2:
             self._read(None)
         except ProtocolError as error:
             self.sink.on_refused(self, error)
+        except BaseException:  # an error of ours: out of `feed`, the event loop does this
+            self.sink.abort(reset=True)
+            raise
 
     def on_stream(self) -> None:
         """From the reader: a stream was opened."""

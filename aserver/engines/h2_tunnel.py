@@ -22,13 +22,14 @@ class Carrier(Protocol):
 class H2Tunnel:
     """The tunnel of one cycle; see `aserver.seams.Tunnel`."""
 
-    __slots__ = ("_cycle", "_held", "_owed", "_sink", "_stream")
+    __slots__ = ("_cycle", "_ended", "_held", "_owed", "_sink", "_stream")
 
     def __init__(self, stream: Carrier, sink: Sink, cycle: Upgrading) -> None:
         self._stream = stream
         self._sink = sink
         self._cycle: Upgrading | None = cycle
         self._held = False
+        self._ended = False  # whether the peer sends no more
         self._owed = 0  # bytes that were taken while it was held, without credit for more
 
     def __repr__(self) -> str:
@@ -46,10 +47,16 @@ class H2Tunnel:
             self._stream.consumed(len(data))
 
     def feed_eof(self) -> None:
-        """The peer sends no more: half of a tunnel is none."""
-        if self._cycle is not None:
+        """The peer sends no more: half of a tunnel is none. Of a connection that is held, the end
+        would wait behind what came before; here a frame has brought it.
+        """
+        self._ended = True
+        self._end()
+
+    def _end(self) -> None:
+        if self._cycle is not None and not self._held:
             self._cycle.hung_up()
-        self.close()
+            self.close()
 
     def drain(self) -> None:
         """The server is stopping."""
@@ -78,6 +85,8 @@ class H2Tunnel:
         owed, self._owed = self._owed, 0
         if owed:
             self._stream.consumed(owed)
+        if self._ended and self._cycle is not None:
+            self._sink.soon(self._end)  # its cycle is in the middle of its work
 
     def close(self) -> None:
         """Send what is buffered, then end the stream, though the peer may be sending."""

@@ -74,6 +74,7 @@ class WebSocket:
         "_held",
         "_owed",
         "_owner",
+        "_pongs",
         "_rest",
         "state",
         "tunnel",
@@ -89,6 +90,7 @@ class WebSocket:
         self._rest = b""  # of what has come through the tunnel
         self._held = False  # whether the application has enough to do
         self._owed: bytes | None = None  # the ping that is to be answered when there is room
+        self._pongs: list[bytes] = []  # answers to what is being taken
         self._error: tuple[int, str] | None = None  # the peer's mistake: close code and reason
         self.state = OPEN
         self.written = 0
@@ -111,7 +113,9 @@ class WebSocket:
             data = data[:step]
         try:
             self._frames.feed(data, self)
+            self._answer()
         except WebSocketError as error:
+            self._answer()
             self._error = (error.code, error.reason)
             self._rest = b""
             if self.state is OPEN:
@@ -176,15 +180,24 @@ class WebSocket:
         Who does not read what is sent is answered only the last of its pings (section 5.5.3).
         """
         if self.tunnel.is_full:
+            if self._owed is None:
+                self.tunnel.send(b"")  # to be told when there is room
             self._owed = payload
         else:
-            self._write(self._frames.pong(payload))
+            self._owed = None
+            self._pongs.append(self._frames.pong(payload))
+
+    def _answer(self) -> None:
+        """Send the pongs in one piece: of pings, thousands fit into a read."""
+        if self._pongs:
+            self._write(b"")
 
     def on_close(self, code: int, reason: str) -> None:
         """From the frames: the peer's close frame, which is the last that counts."""
         if self.state is OPEN:
             # Section 5.5.1: an answer has the same code.
             self._write(self._frames.close(code, ""))
+        self._answer()
         self._end(code, reason, "client")
 
     # To the peer
@@ -202,6 +215,10 @@ class WebSocket:
         return self._write(frame)
 
     def _write(self, frame: bytes) -> bool:
+        if self._pongs:
+            self._pongs.append(frame)
+            frame = b"".join(self._pongs)
+            self._pongs.clear()
         self.written += len(frame)
         return self.tunnel.send(frame)
 
@@ -253,6 +270,7 @@ class WebSocket:
         """The tunnel is gone, or nobody waits for its end any more."""
         self.state = CLOSED
         self._rest = b""
+        self._pongs.clear()
         self._assembly.clear()
         self._frames.lost()
 

@@ -369,6 +369,36 @@ def test_the_client_s_end_is_heard(ends: Ends) -> None:
     ends.peer.assert_nothing_is_left()
 
 
+def test_the_client_s_end_waits_behind_what_is_held(ends: Ends) -> None:
+    """As the end of a connection does: who is held has not looked at everything before it."""
+    ends.tunnel.hold()
+    ends.peer.send(1, b"bye", ended=True)
+    ends.peer.turn()
+    assert (ends.call.body, ends.call.calls) == (b"bye", [])
+    ends.tunnel.release()
+    assert ends.call.calls == []  # not in the middle of its work
+    ends.tunnel.hold()
+    ends.peer.turn()
+    assert ends.call.calls == []
+    ends.tunnel.release()
+    ends.tunnel.release()
+    ends.peer.turn()
+    assert ends.call.calls == ["hung up"]
+    ends.peer.read()
+    assert ends.reply.end == (True, None)
+    ends.peer.assert_nothing_is_left()
+
+
+def test_an_end_that_waits_is_none_for_who_closes(ends: Ends) -> None:
+    ends.tunnel.hold()
+    ends.peer.send(1, b"", ended=True)
+    ends.tunnel.close()
+    ends.peer.read()
+    assert ends.call.calls == []
+    assert ends.reply.end == (True, None)
+    ends.peer.assert_nothing_is_left()
+
+
 def test_an_end_that_came_early_is_heard() -> None:
     peer = Peer()
     reply = peer.open(1, connect(1), data(1, b"abc", ended=True))

@@ -131,6 +131,30 @@ def test_peer_that_does_not_read_is_owed_its_last_ping_only(peer: Peer) -> None:
     assert peer.sent == [(PONG, b"4")]
 
 
+def test_who_owes_a_pong_asks_to_be_told_of_room(peer: Peer) -> None:
+    peer.tunnel.is_full = True
+    peer.feed(ping(b"1"), ping(b"2"))
+    assert (peer.tunnel.sends, peer.written) == (1, b"")
+
+
+def test_a_pong_that_is_owed_is_out_of_date_behind_another(peer: Peer) -> None:
+    peer.tunnel.is_full = True
+    peer.feed(ping(b"1"))
+    peer.tunnel.is_full = False
+    peer.feed(ping(b"2"))
+    peer.websocket.resume()
+    assert peer.sent == [(PONG, b"2")]
+
+
+@pytest.mark.parametrize("end", [b"", closing(1000), BROKEN])
+def test_pongs_of_one_read_are_sent_in_one_piece(peer: Peer, end: bytes) -> None:
+    """A piece of two bytes costs a transport as much as one of thousands."""
+    peer.feed(b"".join(ping(b"%d" % number) for number in range(1000)) + end)
+    assert peer.tunnel.sends == (2 if end == BROKEN else 1)
+    pongs = [payload for opcode, payload in peer.sent if opcode == PONG]
+    assert pongs == [b"%d" % number for number in range(1000)]
+
+
 def test_empty_ping_is_owed_too(peer: Peer) -> None:
     peer.tunnel.is_full = True
     peer.feed(ping())
