@@ -22,7 +22,6 @@ from .limits import (
     ACTIVE,
     CLOSING,
     DRAINING,
-    HALF_CLOSE_SECONDS,
     HANDSHAKE,
     HEAD,
     IDLE,
@@ -283,13 +282,6 @@ class Connection(PhasedConnection):
 
     def has_finished(self) -> bool:
         return ending(self._transport) is Ending.HALF
-
-    def on_half_closed(self) -> None:
-        self._half_closed = True
-        if self.phase is RECEIVING:
-            self.phase = ACTIVE
-        if self.phase is ACTIVE:
-            self.deadline = self._context.now + HALF_CLOSE_SECONDS
 
     def on_head(self) -> None:
         if self.phase is IDLE or self.phase is NEW:

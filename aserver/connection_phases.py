@@ -14,6 +14,7 @@ from .limits import (
     CLOSING,
     DRAIN_SECONDS,
     DRAINING,
+    HALF_CLOSE_SECONDS,
     HANDSHAKE,
     HEAD,
     IDLE,
@@ -27,7 +28,14 @@ from .logs import peer_log
 from .scope import Facts
 from .seams import Engine, Refusing
 from .sendfile import FileSender
-from .socket_facts import Ending, count_unacknowledged, ending, has_unread_bytes
+from .socket_facts import (
+    Ending,
+    count_unacknowledged,
+    count_unread,
+    ending,
+    has_unread_bytes,
+)
+from .tls_transport import TlsTransport
 from .types import ProtocolError
 
 
@@ -155,8 +163,24 @@ class PhasedConnection(asyncio.Protocol):
                 self.abort()
             elif not self._in_turn:
                 pass  # it is heard of when what came before is read
+            elif end is Ending.HALF and self._has_more():
+                self.on_half_closed()  # the engine hears of it behind what came before
             elif end is Ending.HALF and not self.eof_received():
                 self._transport.close()
+
+    def on_half_closed(self) -> None:
+        """The peer sends no more, and waits for an answer that has not begun."""
+        self._half_closed = True
+        if self.phase is RECEIVING:
+            self.phase = ACTIVE
+        if self.phase is ACTIVE:
+            self.deadline = self._context.now + HALF_CLOSE_SECONDS
+
+    def _has_more(self) -> bool:
+        """Whether there is more of the peer's than its end."""
+        transport = self._transport
+        is_held = isinstance(transport, TlsTransport) and transport.is_holding
+        return is_held or count_unread(transport) > 0
 
     def _expire_silence(self) -> None:
         """The peer has sent nothing: at all, or since it was answered."""

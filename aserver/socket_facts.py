@@ -43,11 +43,20 @@ def ending(transport: asyncio.Transport) -> Ending:
     return Ending.HALF if events else Ending.NONE
 
 
+def count_unread(transport: asyncio.Transport) -> int:
+    """How many bytes of the peer's the kernel has for us (tcp(7): SIOCINQ)."""
+    return _count(transport, termios.FIONREAD)
+
+
 def count_unacknowledged(transport: asyncio.Transport) -> int:
     """How many bytes the kernel has taken from us and the peer has not yet (tcp(7): SIOCOUTQ)."""
+    return _count(transport, termios.TIOCOUTQ)
+
+
+def _count(transport: asyncio.Transport, request: int) -> int:
     sock = transport.get_extra_info("socket")
     try:
-        answer = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))
+        answer = fcntl.ioctl(sock.fileno(), request, bytes(4))
     except (OSError, ValueError):  # it is closed already
         return 0
     count: int = struct.unpack("i", answer)[0]

@@ -314,6 +314,11 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         if self._reading:
             self._transport.resume_reading()
 
+    @property
+    def is_holding(self) -> bool:
+        """Whether something has come that nobody has wanted yet."""
+        return bool(self._held) or self._incoming.pending > 0
+
     def is_closing(self) -> bool:
         return self._transport.is_closing()
 

@@ -80,6 +80,32 @@ async def test_it_closes_its_side(peer: socket.socket) -> None:
     assert b"\r\n\r\nhelloHTTP/1.1 400 " in client.received()
 
 
+async def test_it_closes_its_side_behind_more_than_is_read(peer: socket.socket) -> None:
+    """What is not read yet is no less of a request for that."""
+    stage = Stage()
+    client = stage.connect(FakeSocket(PAIRS[peer]))
+    first = await stage.call(client, GET)
+    size = len(MUCH) + 3
+    client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size + MUCH)
+    peer.sendall(b"end")
+    peer.shutdown(socket.SHUT_WR)
+    stage.clock.run(3)
+    await rounds()
+    assert (await first.receive())["type"] == "http.request"
+    assert (await first.receive())["type"] == "http.disconnect"  # it may have left, as said above
+    await first.answer()
+    second = stage.calls[1]
+    received = b""
+    while len(received) < len(MUCH):
+        received += (await second.receive())["body"]
+    client.send(PAIRS[peer].recv(10))
+    client.send_eof()
+    assert await second.receive() == {"type": "http.request", "body": b"end", "more_body": False}
+    await second.answer(b"all of it")
+    assert client.received().endswith(b"all of it")
+    assert client.closed()
+
+
 async def test_it_closes_its_side_in_the_middle_of_the_response(peer: socket.socket) -> None:
     stage = Stage()
     client = await blocked(stage, peer)

@@ -12,6 +12,7 @@ from aserver.socket_facts import (
     Ending,
     addresses,
     count_unacknowledged,
+    count_unread,
     ending,
     has_unread_bytes,
     reset_on_close,
@@ -54,6 +55,19 @@ def test_unread_bytes(pair: Pair) -> None:
     assert not has_unread_bytes(of(ours))
     theirs.close()
     wait_until(lambda: has_unread_bytes(of(ours)))
+
+
+def test_how_many_bytes_are_unread(pair: Pair) -> None:
+    ours, theirs = pair
+    assert count_unread(of(ours)) == 0
+    theirs.sendall(b"xyz")
+    theirs.shutdown(socket.SHUT_WR)
+    wait_until(lambda: count_unread(of(ours)) == 3)
+    ours.recv(3)
+    assert ours.recv(1) == b""
+    assert count_unread(of(ours)) == 0  # the end is none
+    ours.close()
+    assert count_unread(of(ours)) == 0
 
 
 def test_ending_behind_unread_bytes(pair: Pair) -> None:

@@ -177,12 +177,14 @@ async def test_nothing_is_read_while_something_waits(newest: New) -> None:
     scene.peer.push()
     while len(scene.owner.pieces) < 16:
         assert len(scene.owner.pieces) == turns + 1
+        assert scene.tls.is_holding
         scene.tls.resume_reading()
         assert not scene.line.reading
         await rounds(1)
         assert not scene.line.reading
         turns += 1
     scene.owner.on_data = scene.owner.pieces.append
+    assert not scene.tls.is_holding
     scene.tls.resume_reading()
     assert scene.line.reading
 

@@ -43,6 +43,7 @@ class H1:
     __slots__ = (
         "_defaults",
         "_draining",
+        "_end_is_near",
         "_half_closed",
         "_keep_alive",
         "_keeps_alive",
@@ -76,6 +77,7 @@ class H1:
         self._keep_alive = True
         self._draining = False
         self._half_closed = False  # whether the peer sends no more
+        self._end_is_near = False  # whether that was to be heard of when the response began
 
     def __repr__(self) -> str:
         reading, held = self._reader.state.name, len(self._reader.held)
@@ -93,6 +95,7 @@ class H1:
         self._request = request
         self.cycle = cycle = self._sink.on_request(self, request)
         self._writing = AWAITED
+        self._end_is_near = False
         self._keep_alive = request.keep_alive and self._keeps_alive
         cycle.start()
 
@@ -101,7 +104,8 @@ class H1:
         reader = self._reader
         if self._half_closed:
             return True  # heard before: event loops say it again when reading is resumed
-        if reader.state is BODY or self._writing is not AWAITED:
+        is_awaited = self._writing is AWAITED or (self._end_is_near and self.cycle is not None)
+        if reader.state is BODY or not is_awaited:
             # Cut in the middle of a request; or between two; or it leaves while it is being
             # answered.
             if self._writing is UNTIL_CLOSE:
@@ -138,8 +142,8 @@ class H1:
         pieces = [] if head is None else self._head_pieces(head, body, more)
         if head is not None and more and not self._half_closed:
             # A FIN that came with the request is no leaving in the middle of the response, though
-            # we are told of it only now that this has begun.
-            self._half_closed = self._reader.state is HELD and self._sink.has_finished()
+            # we are told of it only when this has begun. (More requests may stand before it.)
+            self._end_is_near = self._reader.state is HELD and self._sink.has_finished()
         if self._writing is CHUNKED:
             if body:
                 pieces += (b"%x\r\n" % len(body), body, b"\r\n")

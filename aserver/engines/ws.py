@@ -113,9 +113,11 @@ class WebSocket:
             data = data[:step]
         try:
             self._frames.feed(data, self)
-            self._answer()
+            if self._pongs:
+                self._answer()
         except WebSocketError as error:
-            self._answer()
+            if self._pongs:
+                self._answer()
             self._error = (error.code, error.reason)
             self._rest = b""
             if self.state is OPEN:
@@ -189,15 +191,15 @@ class WebSocket:
 
     def _answer(self) -> None:
         """Send the pongs in one piece: of pings, thousands fit into a read."""
-        if self._pongs:
-            self._write(b"")
+        self._write(b"")
 
     def on_close(self, code: int, reason: str) -> None:
         """From the frames: the peer's close frame, which is the last that counts."""
         if self.state is OPEN:
             # Section 5.5.1: an answer has the same code.
             self._write(self._frames.close(code, ""))
-        self._answer()
+        if self._pongs:
+            self._answer()
         self._end(code, reason, "client")
 
     # To the peer

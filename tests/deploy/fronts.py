@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
+from tests.deploy.programs import free_port
 from tests.processes import Program
 
 # What visitors ask for, and where the proxy is.
@@ -63,7 +64,8 @@ def two_ports(*, listening: bool = True) -> Iterator[tuple[socket.socket, socket
         for each in (plain, tls):
             if not listening:
                 each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            each.bind((HOST_ADDRESS, 0))
+            # One that listens at all addresses needs a port that no client of another has.
+            each.bind((HOST_ADDRESS, 0 if listening else free_port()))
             if listening:
                 each.listen(128)
         yield plain, tls

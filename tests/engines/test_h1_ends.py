@@ -219,6 +219,29 @@ def test_eof_that_came_with_the_request(wire: Wire, version: str) -> None:
     assert b"2" in wire.sent
 
 
+def test_eof_that_is_near_may_be_behind_another_request(wire: Wire) -> None:
+    """Which nobody has read yet when the response before it is complete."""
+    wire.feed(get("/1"))
+    wire.sink.finished = True
+    wire.begin(body=b"1")
+    wire.go_on(b"2", more=False)
+    assert "close" not in wire.calls
+    wire.feed(get("/2"))
+    assert wire.engine.feed_eof()
+    wire.answer(b"3")
+    assert len(wire.cycles) == 2
+    assert wire.calls[-1] == "close"
+    assert b"3" in wire.sent
+
+
+def test_eof_behind_a_response_to_who_was_about_to_leave(wire: Wire) -> None:
+    wire.feed(get())
+    wire.sink.finished = True
+    wire.begin(body=b"1")
+    wire.go_on(b"2", more=False)
+    assert not wire.engine.feed_eof()
+
+
 def test_eof_in_the_middle_of_a_stream(wire: Wire) -> None:
     wire.feed(get())
     wire.begin(body=b"1")
