@@ -156,12 +156,12 @@ class PhasedConnection(asyncio.Protocol):
         self.deadline = inf
         if self._half_closed:
             self._engine.hang_up()
-        elif not self._reading:
+        if not self._reading:
             self.deadline = self._context.now + 1
             end = ending(self._transport)
             if end is Ending.GONE:
                 self.abort()
-            elif not self._in_turn:
+            elif self._half_closed or not self._in_turn:
                 pass  # it is heard of when what came before is read
             elif end is Ending.HALF and self._has_more():
                 self.on_half_closed()  # the engine hears of it behind what came before

@@ -106,6 +106,21 @@ async def test_it_closes_its_side_behind_more_than_is_read(peer: socket.socket) 
     assert client.closed()
 
 
+async def test_it_leaves_when_it_has_closed_its_side_behind_more_than_is_read(
+    peer: socket.socket,
+) -> None:
+    stage = Stage()
+    client = await blocked(stage, peer)
+    peer.sendall(b"more")
+    peer.shutdown(socket.SHUT_WR)
+    stage.clock.run(3)
+    assert not client.closed()
+    peer.close()
+    stage.clock.run(2)
+    await rounds()
+    assert client.transport.aborted
+
+
 async def test_it_closes_its_side_in_the_middle_of_the_response(peer: socket.socket) -> None:
     stage = Stage()
     client = await blocked(stage, peer)
