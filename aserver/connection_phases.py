@@ -48,6 +48,7 @@ class PhasedConnection(asyncio.Protocol):
         "_facts",
         "_file",
         "_half_closed",
+        "_hung_up",
         "_in_turn",
         "_reading",
         "_transport",
@@ -66,6 +67,7 @@ class PhasedConnection(asyncio.Protocol):
         self.phase: Phase = NEW
         self.deadline = inf
         self._half_closed = False  # whether the peer sends no more
+        self._hung_up = False  # whether the engine was told of that while nothing was read
         # Whether there is one request at a time, as in HTTP/1; then its deadlines are ours.
         self._in_turn = True
         self._reading = True  # whether we take what the peer sends
@@ -154,15 +156,18 @@ class PhasedConnection(asyncio.Protocol):
     def _expire_active(self) -> None:
         """The peer closed its side a moment ago; or we read nothing, and so hear nothing of it."""
         self.deadline = inf
-        if self._half_closed:
+        if self._half_closed and self._reading:
             self._engine.hang_up()
-        if not self._reading:
+        elif not self._reading:
             self.deadline = self._context.now + 1
             end = ending(self._transport)
             if end is Ending.GONE:
                 self.abort()
-            elif self._half_closed or not self._in_turn:
+            elif not self._in_turn or self._hung_up:
                 pass  # it is heard of when what came before is read
+            elif self._half_closed:
+                self._hung_up = True
+                self._engine.hang_up()
             elif end is Ending.HALF and self._has_more():
                 self.on_half_closed()  # the engine hears of it behind what came before
             elif end is Ending.HALF and not self.eof_received():

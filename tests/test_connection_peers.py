@@ -7,6 +7,7 @@ import pytest
 
 from aserver import connection_phases, http_exchange
 from aserver.config import Limits
+from aserver.engines.h1 import H1
 from aserver.limits import DRAIN_BYTES
 from tests.fakes import Client, FakeSocket, body, rounds, start
 from tests.stage import GET, POST_5, Stage, stream_to_nobody
@@ -119,6 +120,20 @@ async def test_it_leaves_when_it_has_closed_its_side_behind_more_than_is_read(
     stage.clock.run(2)
     await rounds()
     assert client.transport.aborted
+
+
+async def test_who_is_believed_to_have_left_is_told_so_once(
+    peer: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = Stage()
+    client = await blocked(stage, peer)
+    told: list[str] = []
+    monkeypatch.setattr(H1, "hang_up", lambda engine: told.append("hung up"))
+    peer.sendall(b"more")
+    peer.shutdown(socket.SHUT_WR)
+    stage.clock.run(9)
+    assert told == ["hung up"]
+    assert not client.closed()
 
 
 async def test_it_closes_its_side_in_the_middle_of_the_response(peer: socket.socket) -> None:
