@@ -19,7 +19,7 @@ run: $(VENV)/.example
 	$(BIN)/aserver --app-dir examples/chat $(ARGS) chatsite.asgi:application
 
 test: services lint types
-	$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
+	scripts/tests $(BIN)/python $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

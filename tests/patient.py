@@ -5,8 +5,8 @@ the server's process only: who imports this is patient.
 """
 
 import aserver.draining
-from tests import h2_served, served, ws_served
+from tests import served, ws_served
 
 aserver.draining._PATIENCE_SECONDS = 2.0
 
-http, http2, websocket = served.app, h2_served.app, ws_served.app
+http, websocket = served.app, ws_served.app

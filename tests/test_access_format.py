@@ -291,7 +291,7 @@ def test_a_field_of_the_response_is_not_found_in_another_ones_value() -> None:
 
 def test_json() -> None:
     found = json.loads(line("json", seconds=1.25))
-    assert 1.25 <= found.pop("duration") < 2
+    assert 1.25 <= found.pop("duration") < 60
     assert found == {
         "time": "2026-11-20T14:18:59+05:30",
         "client": "192.0.2.7",
@@ -385,7 +385,7 @@ def test_json_of_websockets() -> None:
     )
     found = json.loads(text)
     assert [found[key] for key in ("status", "bytes_in", "bytes_out")] == [101, 5, 13]
-    assert 1.25 <= found["duration"] < 2
+    assert 1.25 <= found["duration"] < 60
 
 
 @pytest.mark.parametrize("text", [*FORMATS, "json", "%(U)s %(closed_by)s"])

@@ -601,7 +601,7 @@ def test_a_reader_that_stopped_costs_lines_but_never_blocks(
     assert said() == ["The access log lost 10 lines: its reader is too slow"]
     started = time.monotonic()
     log.close(timeout=0.05)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 5
     second, last = said()[1:]
     assert second == "The access log lost 20 lines: its reader is too slow"
     match = re.fullmatch(

@@ -27,7 +27,7 @@ def test_a_silent_connection_is_not_waited_for(run_in_loop: Run[None]) -> None:
             sock.settimeout(DEADLINE)
             started = time.perf_counter()
             await server.stop()
-            assert time.perf_counter() - started < 3
+            assert time.perf_counter() - started < DEADLINE / 4
             assert sock.recv(1) == b""
 
     run_in_loop(test())
@@ -53,7 +53,7 @@ def test_a_grace_time_of_nothing_cancels_at_once(run_in_loop: Run[None]) -> None
         await begun.wait()
         started = time.perf_counter()
         await server.stop()
-        assert time.perf_counter() - started < 1
+        assert time.perf_counter() - started < DEADLINE / 4
         assert cancelled.is_set()
         assert (await asking).startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
 
@@ -126,7 +126,7 @@ def test_asked_twice_it_waits_no_longer_even_for_the_stubborn(
         server.request_stop()
         started = time.perf_counter()
         await serving
-        assert time.perf_counter() - started < 1
+        assert time.perf_counter() - started < DEADLINE / 4
         assert (await asking).startswith(b"HTTP/1.1 503 ")
         released.set()
         await ended.wait()
@@ -158,7 +158,7 @@ def test_who_does_not_read_its_response_is_not_waited_for(
             await ended.wait()
             started = time.perf_counter()
             await server.stop()
-            assert time.perf_counter() - started < 1
+            assert time.perf_counter() - started < DEADLINE / 4
             with pytest.raises(ConnectionResetError):
                 read_all(sock)
         assert caplog.messages == []

@@ -73,7 +73,7 @@ def test_an_idle_server_ends_at_once(engine: list[str], number: signal.Signals) 
         started = time.perf_counter()
         server.signal(number)
         assert_ended_well(server)
-        assert time.perf_counter() - started < 2
+        assert time.perf_counter() - started < MARGIN
 
 
 @pytest.mark.parametrize("number", STOP_SIGNALS)
@@ -179,7 +179,7 @@ def test_idle_connections_may_make_one_more_request(engine: list[str]) -> None:
 def test_a_request_in_progress_is_served_and_a_stream_without_end_is_cut(
     engine: list[str],
 ) -> None:
-    grace = 1.0
+    grace = 2.0
     with (
         Process(APP, *engine, "--graceful-timeout", str(grace)) as server,
         request(server, "/stream", "streaming") as endless,
@@ -196,7 +196,7 @@ def test_a_request_in_progress_is_served_and_a_stream_without_end_is_cut(
         assert stream.startswith(b"HTTP/1.1 200 OK\r\n")
         assert not stream.endswith(b"0\r\n\r\n"), "cut, and it looks complete"
         assert_ended_well(server)
-        assert grace <= time.perf_counter() - started < grace + 1
+        assert grace <= time.perf_counter() - started < grace + MARGIN
         assert "note: stream ended" in server.stderr
         assert "Ending requests that are still in progress: 1" in server.stderr
 
@@ -277,10 +277,8 @@ def test_the_third_signal_ends_the_process_at_once(loop: list[str], number: sign
         wait_until(lambda: refuses(server))
         server.signal(number)
         server.wait_for("note: ignoring the cancellation")
-        started = time.perf_counter()
         server.signal(number)
-        assert server.exit_code() == 128 + number
-        assert time.perf_counter() - started < 1
+        assert server.exit_code(MARGIN) == 128 + number
         assert "lifespan shutdown ends" not in server.stderr
 
 

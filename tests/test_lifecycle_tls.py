@@ -94,7 +94,7 @@ def test_an_upload_is_not_in_memory(options: list[str], client: ssl.SSLContext) 
 def test_handshakes_that_stall(options: list[str], client: ssl.SSLContext, sent: int) -> None:
     """In none of their states do they hold up anybody, or stay for longer than they may."""
     hello = first_flight(client)[:sent]
-    limit = ("--tls-handshake-timeout", "5", "--max-connections", "2000")
+    limit = ("--tls-handshake-timeout", "7", "--max-connections", "2000")
     with many_files(2 * STALLED), Process(APP, *options, *limit) as server:
         ask_securely(server.address, client)
         before = inspect(server, client)
@@ -104,7 +104,7 @@ def test_handshakes_that_stall(options: list[str], client: ssl.SSLContext, sent:
                 sock.sendall(hello)
             started = time.perf_counter()
             counts = inspect(server, client)
-            assert time.perf_counter() - started < 4
+            assert time.perf_counter() - started < 6
             assert counts["Connection"] >= STALLED
             assert counts["tasks"] == before["tasks"]
             for sock in socks:  # all are closed, without a word if there was none

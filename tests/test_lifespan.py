@@ -481,7 +481,7 @@ async def test_an_application_that_never_answers_shutdown_does_not_stop_the_end(
     started = time.perf_counter()
     async with living(handler):
         pass
-    assert time.perf_counter() - started < 2
+    assert time.perf_counter() - started < 5
     assert log() == ["The application did not complete lifespan.shutdown in 0.1 seconds"]
     for task in asyncio.all_tasks() - {asyncio.current_task()}:
         task.cancel()

@@ -217,7 +217,7 @@ def test_it_ends_whatever_the_application_does(
             wait_until(lambda: Path(f"/proc/{process.pid}/wchan").exists())
         started = time.monotonic()
         assert end(process) == -signal.SIGALRM
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 10
 
 
 PARENT = """

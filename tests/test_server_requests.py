@@ -151,7 +151,7 @@ def test_a_reader_who_leaves_ends_the_stream_at_once(
         started = time.perf_counter()
         leave(sock)
         assert ended.wait(DEADLINE)
-        assert time.perf_counter() - started < 1
+        assert time.perf_counter() - started < DEADLINE / 4
 
 
 @pytest.mark.parametrize("leave", [leave_politely, leave_rudely])
@@ -174,10 +174,10 @@ def test_a_sender_that_does_not_listen_is_told_by_its_next_send(
         started = time.perf_counter()
         leave(sock)
         assert ended.wait(DEADLINE)
-        assert time.perf_counter() - started < 1
+        assert time.perf_counter() - started < DEADLINE / 4
 
 
-@pytest.mark.parametrize(("leave", "seconds"), [(leave_rudely, 0.5), (leave_politely, 4)])
+@pytest.mark.parametrize(("leave", "seconds"), [(leave_rudely, 0.9), (leave_politely, 8)])
 def test_a_client_that_leaves_before_its_answer_is_reported(
     loop_name: str, leave: Callable[[socket.socket], None], seconds: float
 ) -> None:

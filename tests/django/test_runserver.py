@@ -158,7 +158,7 @@ def test_changed_code_is_served_soon_whoever_listens(tmp_path: Path) -> None:
             server.wait_until(lambda: len(server.urls) == 2)
             assert httpx.get(server.url).text == "second http ASGIRequest"
             # Two seconds are the goal; the machine may be doing other things.
-            assert time.monotonic() - changed < 4
+            assert time.monotonic() - changed < 8
             with pytest.raises(ConnectionClosed) as closed:
                 socket.recv(DEADLINE)
             assert closed.value.rcvd is not None
