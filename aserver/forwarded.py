@@ -26,11 +26,11 @@ _X_FORWARDED = {
 
 _is_token = re.compile(r"[!#$%&'*+.^`|~0-9A-Za-z_-]+").fullmatch
 # RFC 7239 section 4: a token, and a token or a quoted string. Not everybody quotes colons and
-# brackets, as one should.
+# brackets, as one should. Nothing is tried twice: a client writes what stands in front.
 _find_pair = re.compile(
-    r"[ \t]*"
-    r"(?:([!#$%&'*+.^`|~0-9A-Za-z_-]+)=(?:\"((?:[^\"\\]|\\.)*)\"|([^\",;= \t\\]*)))?"
-    r"[ \t]*(;|\Z)"
+    r"[ \t]*+"
+    r"(?:([!#$%&'*+.^`|~0-9A-Za-z_-]++)=(?:\"((?:[^\"\\]|\\.)*+)\"|([^\",;= \t\\]*+)))?"
+    r"[ \t]*+(;|\Z)"
 ).match
 _ESCAPED = re.compile(r"\\(.)")
 _LONGEST_ELEMENT = 512  # characters
