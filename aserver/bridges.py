@@ -4,7 +4,8 @@ The bridge to WSGI is a2wsgi's: it has the threads, and a bounded queue from eac
 event loop. It is mended on both sides. On ASGI's, a client that leaves would cost a thread for
 ever: what takes the pieces off the queue would be gone, and the thread wait for room in it. On
 WSGI's, half of an upload would look like a whole one, `readline()` like the end of a body that has
-not come yet, and an error page could not take the place of a response that has not begun.
+not come yet, and an error page could not take the place of a response that has not begun. What an
+application does in `close()` comes behind its response, not before its end.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 from wsgiref.util import FileWrapper
 
 from .declarations import ConfigError
@@ -79,30 +80,22 @@ class WsgiBridge:
             self._abandoned.add(task)
             task.add_done_callback(self._abandoned.discard)
             raise
-        if request.failure is not None:
-            raise request.failure
+        problem = request.failure or request.mistake
+        if problem is not None:
+            raise problem
 
     async def _bridge_one(self, scope: Scope, request: "_Request") -> None:
         _current.set(request)  # a2wsgi runs the thread in a copy of this context
         await self._bridge(scope, request.receive, request.send)
 
-    def _run(self, environ: Environ, start_response: Callable[..., Any]) -> Iterator[bytes]:
+    def _run(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         """What a2wsgi calls as the application, in a thread."""
         request = _current.get()
+        if request.failure is not None:  # while it waited for the thread
+            return ()
         _mend(environ, request)
         response = _Response(request, start_response)
-        pieces = self._app(environ, response.start)
-        try:
-            for piece in pieces:
-                if request.failure is not None:
-                    return
-                if piece:  # until then, a call with exc_info may change the head (PEP 3333)
-                    response.begin()
-                    yield piece
-            response.begin()
-        finally:
-            if close := getattr(pieces, "close", None):
-                close()
+        return _Pieces(self._app(environ, response.start), request, response)
 
 
 class _Request:
@@ -110,15 +103,17 @@ class _Request:
 
     Attributes:
         failure: Why there is nobody to respond to.
+        mistake: What the application did wrong without any harm to its response.
     """
 
-    __slots__ = ("_loop", "_send", "failure", "receive")
+    __slots__ = ("_loop", "_send", "failure", "mistake", "receive")
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self._loop = asyncio.get_running_loop()
         self._send = send
         self.receive = receive
         self.failure: Exception | None = None
+        self.mistake: Exception | None = None
 
     async def send(self, message: Any) -> None:
         """ASGI `send()` that never fails: the queue in front of it must not come to a stop."""
@@ -165,15 +160,20 @@ class _Input(io.RawIOBase):
 
 
 class _Response:
-    """What PEP 3333 says of `start_response`; the head goes out with the first piece."""
+    """What PEP 3333 says of `start_response`; the head goes out with the first piece.
 
-    __slots__ = ("_head", "_request", "_start_response", "_write")
+    Attributes:
+        left: How many bytes may come, once the head has gone; None: any number.
+    """
+
+    __slots__ = ("_head", "_request", "_start_response", "_write", "left")
 
     def __init__(self, request: _Request, start_response: Callable[..., Any]) -> None:
         self._request = request
         self._start_response = start_response
         self._head: tuple[str, list[tuple[str, str]]] | None = None
         self._write: Callable[[bytes], object] | None = None
+        self.left: int | None = None
 
     def start(
         self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
@@ -192,24 +192,86 @@ class _Response:
         if self._write is None:
             if self._head is None:
                 raise AppError("the application did not call start_response")
+            self.left = _content_length(self._head[1])
             self._write = self._start_response(*self._head)
         return self._write
+
+    def fit(self, data: bytes) -> bytes:
+        """As much as there may be of it behind what there was."""
+        if self.left is not None:
+            data = data[: self.left]
+            self.left -= len(data)
+        return data
 
     def write(self, data: bytes) -> None:
         """The old way to send, which PEP 3333 keeps."""
         if self._request.failure is not None:
             raise ClientDisconnected("the client has disconnected")
-        self.begin()(data)
+        write = self.begin()
+        write(fitting := self.fit(data))
+        if len(fitting) < len(data):
+            raise _too_long()
+
+
+class _Pieces:
+    """What an application has returned, until it is closed."""
+
+    __slots__ = ("_pieces", "_request", "_response")
+
+    def __init__(self, pieces: Iterable[bytes], request: _Request, response: _Response) -> None:
+        self._pieces = pieces
+        self._request = request
+        self._response = response
+
+    def __iter__(self) -> Iterator[bytes]:
+        response = self._response
+        is_file = isinstance(self._pieces, FileWrapper)
+        for piece in self._pieces:
+            if self._request.failure is not None:
+                return
+            if not piece:  # until one, a call with exc_info may change the head (PEP 3333)
+                continue
+            response.begin()
+            if fitting := response.fit(piece):
+                yield fitting
+            if is_file and response.left == 0:
+                return  # its length may say which part of it is meant
+            if len(fitting) < len(piece):
+                self._request.mistake = _too_long()
+                return
+        response.begin()
+
+    def close(self) -> None:
+        """From a2wsgi, behind everything: what is wrong with it is not the client's matter."""
+        if close := getattr(self._pieces, "close", None):
+            try:
+                close()
+            except Exception as error:
+                self._request.mistake = error
+
+
+def _too_long() -> AppError:
+    return AppError("the response is longer than its content-length, and was cut there")
+
+
+def _content_length(headers: list[tuple[str, str]]) -> int | None:
+    for name, value in headers:
+        if name.lower() == "content-length" and value.isascii() and value.isdigit():
+            return int(value)
+    return None
 
 
 def _mend(environ: Environ, request: _Request) -> None:
     """What a2wsgi leaves out of an environment, or cannot know."""
     scope = environ["asgi.scope"]
     # Not SCRIPT_NAME of the process's environment, and no half of a path's segment.
-    root, path = scope["root_path"].rstrip("/"), scope["path"]
+    root, path = _as_wsgi(scope["root_path"].rstrip("/")), _path_as_wsgi(scope)
     if path == root or path.startswith(f"{root}/"):
         path = path[len(root) :]
-    environ["SCRIPT_NAME"], environ["PATH_INFO"] = _as_wsgi(root), _as_wsgi(path)
+    environ["SCRIPT_NAME"], environ["PATH_INFO"] = root, path
+    cookies = [value for name, value in scope["headers"] if name == b"cookie"]
+    if len(cookies) > 1:  # the one list that has no commas (RFC 6265)
+        environ["HTTP_COOKIE"] = b"; ".join(cookies).decode("latin-1")
     server = scope.get("server")
     if server is None or server[1] is None:  # a unix socket
         server = _server_of(environ)
@@ -238,6 +300,17 @@ def _wrap_file(file: Any, block_size: int = _READ_SIZE) -> FileWrapper:
 def _as_wsgi(text: str) -> str:
     """Bytes, each as the character of its number (PEP 3333, "Unicode Issues")."""
     return text.encode("utf-8", "surrogateescape").decode("latin-1")
+
+
+def _path_as_wsgi(scope: Scope) -> str:
+    """The path with the bytes that ASGI has replaced, where they are no UTF-8."""
+    path: str = scope["path"]
+    if "\ufffd" in path:
+        raw = unquote_to_bytes(scope.get("raw_path") or b"")
+        replaced = raw.decode("utf-8", "replace")
+        if path.endswith(replaced):  # else something has changed it since
+            return _as_wsgi(path[: len(path) - len(replaced)]) + raw.decode("latin-1")
+    return _as_wsgi(path)
 
 
 def _server_of(environ: Environ) -> Address:

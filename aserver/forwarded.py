@@ -1,5 +1,7 @@
 """What proxies write into headers, read: by field, what each of them has said, the last one last.
 
+Who writes nothing between two commas has said nothing, and that in its place: were it left out, the
+client's own word would stand there.
 Whether anybody is to be believed is the business of `aserver.forwarding`.
 """
 
@@ -7,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from .declarations import ConfigError, split
+from .declarations import ConfigError
 from .proxy_options import RENAMED, Proxy
 from .types import Headers
 
@@ -98,7 +100,8 @@ def read_headers(names: Mapping[bytes, str], headers: Headers) -> Said:
         if field == _ROOT_PATH:
             said[field] = [text]
         else:  # several lines are one list (RFC 9110 section 5.3)
-            said.setdefault(field, []).extend(split(text))
+            items = said.setdefault(field, [])
+            items.extend(item.strip(" \t") for item in text.split(","))
     return said
 
 
@@ -119,15 +122,14 @@ def parse_forwarded(text: str) -> list[dict[str, str]]:
     is the nearest comma behind which it makes sense.
     """
     elements: list[dict[str, str]] = []
-    end = comma = len(text)
+    end = comma = len(text) or -1
     for _ in range(_MOST_COMMAS):
         if comma < 0:
             break
         comma = text.rfind(",", 0, comma)
         element = _parse_element(text[comma + 1 : end])
         if element is not None:
-            if element:  # else there is nothing between two commas
-                elements.append(element)
+            elements.append(element)
             end = comma
         elif end - comma > _LONGEST_ELEMENT:
             break

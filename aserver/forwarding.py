@@ -70,42 +70,49 @@ class Forwarding:
         said = self._read(scope["headers"])
         if not said:
             return
-        client, hops = self._walk(said.get("for", ()))
+        client, place, hops = self._walk(said.get("for", ()))
         if client is not None:
             host, port = client
-            scope["client"] = host, port or parse_port(_at(said, "port", hops))
+            scope["client"] = host, port or parse_port(_at(said, "port", place))
         is_secure = _IS_SECURE.get(_at(said, "proto", hops).lower())
         if is_secure is not None:
             scope["scheme"] = _SCHEMES[scope["type"]][is_secure]
         if "root-path" in said:
-            _take_root_path(scope, unquote(said["root-path"][0]))
+            _take_root_path(scope, _path(said["root-path"][0]))
         if "prefix" in said:
             _put_in_front(scope, said["prefix"][-hops:])
         host = _at(said, "host", hops)
         if host and is_authority(host.encode("latin-1")) is not None:
             scope["headers"] = [(b"host", host.encode("latin-1")), *_without(scope, b"host")]
 
-    def _walk(self, peers: Sequence[str]) -> tuple[Address | None, int]:
+    def _walk(self, peers: Sequence[str]) -> tuple[Address | None, int, int]:
         """From the right to the first peer that is not trusted.
 
-        Returns it, or the last before what is no address; and its place, counted from the right: in
-        the same place stands whatever else the proxy that it called has said.
+        Returns it, or the last before what is no address; and two places, counted from the right:
+        its own, and that of the end. In the same place stands whatever else the proxy has said that
+        was called from there.
         """
         client: Address | None = None
-        hops = 0
+        place = hops = 0
         for text in reversed(peers[-_MOST_HOPS:]):
             hops += 1
             peer, is_trusted = self._proxies.judge(text)
-            client = peer or client
+            if peer is not None:
+                client, place = peer, hops
             if not is_trusted:
                 break
-        return client, hops or 1
+        return client, place, hops or 1
 
 
 def _at(said: Said, field: str, hops: int) -> str:
     """An item by its place from the right; not every proxy adds one to each list."""
     items = said.get(field)
     return items[-min(hops, len(items))] if items else ""
+
+
+def _path(text: str) -> str:
+    """A path as the scope has it: its bytes are UTF-8, with or without percent signs."""
+    return unquote(text.encode("latin-1").decode("utf-8", "replace"))
 
 
 def _take_root_path(scope: Scope, root_path: str) -> None:
@@ -121,7 +128,7 @@ def _put_in_front(scope: Scope, prefixes: Sequence[str]) -> None:
 
     `raw_path` stays as it was received.
     """
-    cleaned = [clean_prefix(unquote(each)) for each in prefixes]
+    cleaned = [clean_prefix(_path(each)) for each in prefixes]
     known = [each for each in cleaned if each is not None]
     if len(known) < len(cleaned):
         return

@@ -33,7 +33,7 @@ def server() -> Iterator[serve]:
 
 @pytest.fixture(autouse=True)
 def fresh() -> Iterator[None]:
-    for event in (wsgi_site.closed, wsgi_site.at_work, wsgi_site.may_go_on):
+    for event in (wsgi_site.closed, wsgi_site.closing, wsgi_site.at_work, wsgi_site.may_go_on):
         event.clear()
     wsgi_site.failures.clear()
     yield
@@ -94,12 +94,27 @@ def test_environment(server: serve) -> None:
         ("/app/", "/app/facts", ("/app", "/facts")),
         ("/fac", "/facts", ("/fac", "/facts")),
         ("/é", "/%C3%A9/facts", ("/\u00c3\u00a9", "/facts")),
+        ("/é", "/%C3%A9/%E9%2F/facts", ("/\u00c3\u00a9", "/\u00e9//facts")),
+        ("", "/caf%E9/facts", ("", "/caf\u00e9/facts")),
+        ("", "/caf%EF%BF%BD/facts", ("", "/caf\u00ef\u00bf\u00bd/facts")),
     ],
 )
 def test_root_path(root_path: str, path: str, expected: tuple[str, str]) -> None:
     with serve(WsgiBridge(wsgi_site.application), root_path=root_path) as served:
         found = facts_of(served, path=path)
     assert (found["SCRIPT_NAME"], found["PATH_INFO"]) == expected
+
+
+def test_a_path_behind_a_prefix_that_a_proxy_took_off() -> None:
+    options = {"proxy_headers": True, "proxy_headers_trust": ("prefix",)}
+    with serve(WsgiBridge(wsgi_site.application), **options) as served:
+        found = facts_of(served, "X-Forwarded-Prefix: /%C3%A9", path="/caf%E9/facts")
+    assert (found["SCRIPT_NAME"], found["PATH_INFO"]) == ("/\u00c3\u00a9", "/caf\u00e9/facts")
+
+
+def test_cookies_in_several_fields_are_one_list(server: serve) -> None:
+    found = facts_of(server, "Cookie: a=1; b=2", "X-One: 1", "cookie: c=3")
+    assert found["HTTP_COOKIE"] == "a=1; b=2; c=3"
 
 
 def test_unix_socket(path: str) -> None:
@@ -220,6 +235,44 @@ def test_a_thread_that_nobody_waits_for(server: serve, caplog: pytest.LogCapture
         assert b"hello" in ask(server, get("/hello", "Connection: close"))
 
 
+def test_who_was_answered_while_it_waited_is_not_served_later(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    app = WsgiBridge(wsgi_site.application, 1)
+    with serve(app, http_timeout=0.1, application_close_timeout=0.1) as server:
+        with connected(server, post("/upload", b"")) as sock:
+            assert wsgi_site.at_work.wait(DEADLINE)
+            assert ask(server, post("/slow_end", b"")).startswith(b"HTTP/1.1 503 ")
+            wait_until(lambda: caplog.text.count("cancelled the application") == 2)
+            wsgi_site.may_go_on.set()
+            read_all(sock)
+        assert b"hello" in ask(server, get("/hello", "Connection: close"))
+    assert not wsgi_site.closing.is_set()
+
+
+def test_what_is_done_behind_a_response_does_not_hold_it_up(
+    server: serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert ask(server, get("/slow_end", "Connection: close")).endswith(b"\r\nhello\r\n0\r\n\r\n")
+    assert wsgi_site.closing.wait(DEADLINE)
+    wsgi_site.may_go_on.set()
+    wait_until(lambda: "too late to be of harm" in caplog.text)
+
+
+def test_a_part_of_a_file(server: serve, caplog: pytest.LogCaptureFixture) -> None:
+    assert ask(server, get("/part", "Connection: close")).endswith(b"\r\n\r\nWSGI ")
+    wait_until(lambda: wsgi_site.files[-1].closed)
+    assert not caplog.records
+
+
+def test_a_response_is_no_longer_than_it_says(
+    server: serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert ask(server, get("/too_long", "Connection: close")).endswith(b"\r\n\r\nhello")
+    wait_until(lambda: "longer than its content-length" in caplog.text)
+    assert wsgi_site.closed.is_set()
+
+
 @pytest.mark.parametrize("query", ["", "?memory"])
 def test_a_file_is_sent_and_closed(server: serve, query: str) -> None:
     with httpx.Client() as client:
@@ -241,7 +294,7 @@ def test_another_head_before_the_first_has_gone(server: serve) -> None:
         ("/too_late", 200, "too late"),
         ("/twice", 500, "start_response was called twice"),
         ("/never", 500, "the application did not call start_response"),
-        ("/too_long", 200, "longer than its content-length"),
+        ("/too_long_write", 200, "longer than its content-length"),
     ],
 )
 def test_mistakes(
@@ -257,8 +310,7 @@ def test_mistakes(
         assert answer.startswith(b"HTTP/1.1 %d " % status)
     assert b"\r\n0\r\n\r\n" not in answer
     wait_until(lambda: message in caplog.text)
-    if path == "/too_long":
-        assert wsgi_site.closed.wait(DEADLINE)
+    assert bool(wsgi_site.failures) is (path == "/too_long_write")  # who wrote it was told
 
 
 def test_websockets_are_refused(server: serve, caplog: pytest.LogCaptureFixture) -> None:

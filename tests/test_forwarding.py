@@ -127,6 +127,13 @@ def test_ports() -> None:
     assert seen(("x-forwarded-port", "80")) == {}
 
 
+def test_a_port_is_that_of_its_address() -> None:
+    ports = ("x-forwarded-port", "4711, 5555")
+    found = seen(("x-forwarded-for", "unknown, 10.0.0.7"), ports, **CHAIN)
+    assert found["client"] == ("10.0.0.7", 5555)
+    assert seen(("x-forwarded-for", "unknown, unknown"), ports, **CHAIN) == {}
+
+
 @pytest.mark.parametrize(
     ("text", "scheme"),
     [
@@ -217,16 +224,39 @@ def test_of_a_long_list_only_the_last_hundred_count() -> None:
     assert seen(short, forwarded_allow_ips=("0.0.0.0/0",))["client"] == (hosts[0], 0)
 
 
-@pytest.mark.parametrize("lines", [["192.0.2.1", ""], ["", "192.0.2.1"], ["", "192.0.2.1", " "]])
-def test_empty_lines_are_as_nothing_between_commas(lines: list[str]) -> None:
-    proto = ("x-forwarded-proto", "ftp, https")
-    listed = seen(("x-forwarded-for", ",".join(lines)), proto, **CHAIN)
-    assert listed == {"client": ("192.0.2.1", 0), "scheme": "https"}
-    assert seen(*(("x-forwarded-for", line) for line in lines), proto, **CHAIN) == listed
-    standard: dict[str, Any] = {**CHAIN, "proxy_headers_kind": "forwarded"}
-    elements = [f"for={line};proto=https" if line.strip() else line for line in lines]
-    assert seen(*(("forwarded", each) for each in elements), **standard) == listed
-    assert seen(("forwarded", ",".join(elements)), **standard) == listed
+@pytest.mark.parametrize(
+    ("field", "lines"),
+    [
+        ("x-forwarded-for", ["192.0.2.66", ""]),
+        ("x-forwarded-for", ["192.0.2.66, 192.0.2.67", " ", ""]),
+        ("x-forwarded-host", ["evil.example", ""]),
+        ("x-forwarded-proto", ["https", " "]),
+        ("x-forwarded-prefix", ["/evil", ""]),
+        ("forwarded", ["for=192.0.2.66;proto=https;host=evil.example", ""]),
+        ("forwarded", ["for=192.0.2.66;proto=https;host=evil.example", ";"]),
+    ],
+)
+def test_a_proxy_that_adds_nothing_does_not_give_its_place_to_the_client(
+    field: str, lines: list[str]
+) -> None:
+    options: dict[str, Any] = dict(EVERYTHING)
+    if field == "forwarded":
+        options = {"proxy_headers_kind": "forwarded"}
+    assert seen(*((field, line) for line in lines), **options) == {}
+    assert seen((field, ",".join(lines)), **options) == {}
+    before = seen(*((field, line) for line in reversed(lines)), **options)
+    assert before != {}, "what stands in front of the proxy's own word changes nothing"
+
+
+@pytest.mark.parametrize("blank", ["\xa0", "\x85", "\x0c"])
+def test_only_spaces_and_tabs_are_white_space(blank: str) -> None:
+    for field, value in {
+        "x-forwarded-for": "192.0.2.1",
+        "x-forwarded-proto": "https",
+        "x-forwarded-host": "example.org",
+    }.items():
+        assert seen((field, f" \t{value}\t "), **EVERYTHING) != {}
+        assert seen((field, f"{blank}{value}{blank}"), **EVERYTHING) == {}
 
 
 def test_the_host_is_the_host_header() -> None:
@@ -252,6 +282,12 @@ def test_a_prefix_belongs_to_the_path() -> None:
     }
     assert seen(("x-forwarded-prefix", "/"), **EVERYTHING) == {}
     assert seen(("x-forwarded-prefix", "/a%20b"), **EVERYTHING)["path"] == "/a b/page"
+
+
+@pytest.mark.parametrize("prefix", ["/caf%C3%A9", "/caf\xc3\xa9"])
+def test_a_prefix_is_utf8_with_and_without_percent_signs(prefix: str) -> None:
+    assert seen(("x-forwarded-prefix", prefix), **EVERYTHING)["path"] == "/caf\xe9/page"
+    assert seen(("daphne-root-path", prefix), **EVERYTHING)["root_path"] == "/caf\xe9"
 
 
 def test_a_prefix_stands_in_front_of_the_root_path() -> None:

@@ -12,6 +12,7 @@ Environ = dict[str, Any]
 
 PIECE = b"0123456789abcdef" * 4096
 closed = threading.Event()
+closing = threading.Event()
 at_work = threading.Event()
 may_go_on = threading.Event()
 failures: list[BaseException] = []
@@ -19,7 +20,7 @@ files: list[IO[bytes]] = []
 
 
 def application(environ: Environ, start_response: Any) -> Iterable[bytes]:
-    view = VIEWS[environ["PATH_INFO"]]
+    view = VIEWS["/" + environ["PATH_INFO"].rpartition("/")[2]]
     return view(environ, start_response)
 
 
@@ -135,6 +136,43 @@ def too_long(environ: Environ, start_response: Any) -> Iterator[bytes]:
         closed.set()
 
 
+def too_long_write(environ: Environ, start_response: Any) -> Iterable[bytes]:
+    """The same in the old way: there is somebody to be told."""
+    send = start_response("200 OK", [("Content-Length", "5")])
+    try:
+        send(b"hello, world")
+    except Exception as error:
+        failures.append(error)
+        raise
+    return []
+
+
+def slow_end(environ: Environ, start_response: Any) -> Iterable[bytes]:
+    """With something to do behind the response, which goes wrong."""
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return SlowEnd()
+
+
+class SlowEnd:
+    def __iter__(self) -> Iterator[bytes]:
+        yield b"hello"
+
+    def close(self) -> None:
+        closing.set()
+        may_go_on.wait(20)
+        raise ValueError("too late to be of harm")
+
+
+def part(environ: Environ, start_response: Any) -> Iterable[bytes]:
+    """Some bytes from the middle of a file, which has more."""
+    start_response("200 OK", [("Content-Length", "5")])
+    opened = Path(__file__).open("rb")  # noqa: SIM115 - the wrapper closes it
+    files.append(opened)
+    opened.seek(3)
+    wrapped: Iterable[bytes] = environ["wsgi.file_wrapper"](opened)
+    return wrapped
+
+
 def file(environ: Environ, start_response: Any) -> Iterable[bytes]:
     """In blocks of a hundred bytes: a file, or what only looks like one."""
     start_response("200 OK", [("Content-Type", "text/plain")])
@@ -164,6 +202,9 @@ VIEWS = {
         twice,
         never,
         too_long,
+        too_long_write,
+        slow_end,
+        part,
         file,
     )
 }
