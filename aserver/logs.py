@@ -1,12 +1,13 @@
 """The server's own log: the `aserver.*` loggers, and what the command line makes of them.
 
 Only loggers named `aserver` and below are ever touched, and only by the command line; a server that
-is embedded leaves logging to its host. The access log is none of them: see `aserver.access_log`.
+is embedded leaves logging to its host. The root logger gets a handler if it has none when the
+application has started. The access log is none of them: see `aserver.access_log`.
 """
 
 import logging
 import sys
-from typing import Any
+from typing import Any, TextIO
 
 from .config import Log
 from .declarations import ConfigError
@@ -30,12 +31,45 @@ def set_up_logging(log: Log) -> None:
     if log.log_config is not None:
         _configure(log.log_config)
         return
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _OwnHandler(sys.stderr)
     handler.setFormatter(new_formatter(log.log_fmt))
     logger = logging.getLogger("aserver")
     logger.handlers = [handler]
     logger.setLevel(_LEVELS[log.verbosity])
     logger.propagate = False
+
+
+class _OwnHandler(logging.StreamHandler[TextIO]):
+    """Its presence says that logging is set up by us."""
+
+
+def write_unwritten() -> None:
+    """Where nobody has configured the root logger, let it write what goes wrong, as Daphne does.
+
+    Else, without DEBUG, the tracebacks of Django's views would be nowhere: the logger `django` has
+    handlers, but these write nothing then. To be called when the application has started, since it
+    may call `logging.basicConfig`, which does nothing once there is a handler.
+    """
+    own = logging.getLogger("aserver").handlers
+    if logging.root.handlers or not own or not isinstance(own[0], _OwnHandler):
+        return
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setLevel(logging.WARNING)
+    handler.setFormatter(own[0].formatter)
+    handler.addFilter(_is_unwritten)
+    logging.root.addHandler(handler)
+
+
+def _is_unwritten(record: logging.LogRecord) -> bool:
+    """Whether no handler below the root logger's has put it to a stream, or a file."""
+    logger: logging.Logger | None = logging.getLogger(record.name)
+    while logger is not None and logger is not logging.root:
+        for handler in logger.handlers:
+            is_log = isinstance(handler, logging.StreamHandler)
+            if is_log and record.levelno >= handler.level and handler.filter(record):
+                return False
+        logger = logger.parent
+    return True
 
 
 class _Formatter(logging.Formatter):

@@ -8,11 +8,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from aserver.config import Config, Log
 from aserver.declarations import ConfigError
-from aserver.logs import app_log, enable_loggers, one_line, peer_log, server_log, set_up_logging
+from aserver.logs import (
+    app_log,
+    enable_loggers,
+    one_line,
+    peer_log,
+    server_log,
+    set_up_logging,
+    write_unwritten,
+)
+from tests.django.projects import make_project
 from tests.processes import Process
 
 # The loggers
@@ -303,3 +313,106 @@ def test_on_the_command_line(tmp_path: Path) -> None:
 )
 def test_an_exception_in_one_line(error: Exception, line: str) -> None:
     assert one_line(error) == line
+
+
+# What nobody else writes
+
+
+def empty_root() -> None:
+    """Take the handlers that pytest has given it from the root logger; for tests to begin with."""
+    logging.root.handlers = []
+
+
+@pytest.mark.usefixtures("all_of_logging", "own_loggers")
+def test_what_nobody_writes_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+    empty_root()
+    site, chatty = logging.getLogger("site"), logging.getLogger("site.chatty")
+    site.handlers, chatty.handlers = [logging.NullHandler()], [logging.StreamHandler()]
+    chatty.handlers[0].addFilter(lambda record: "filtered" not in record.getMessage())
+    chatty.handlers[0].setLevel(logging.ERROR)
+    set_up_logging(Log())
+    for _ in range(2):
+        write_unwritten()
+    site.info("not asked for")
+    site.error("lost")
+    app_log.error("ours")
+    chatty.error("its own")
+    chatty.error("filtered")
+    chatty.warning("below its level")
+    lines = [
+        re.sub(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ", "", line)
+        for line in capsys.readouterr().err.splitlines()
+    ]
+    assert lines == [
+        "ERROR    lost",
+        "ERROR    ours",
+        "its own",
+        "ERROR    filtered",
+        "WARNING  below its level",
+    ]
+
+
+@pytest.mark.usefixtures("all_of_logging", "own_loggers")
+@pytest.mark.parametrize("log_config", ["l.json", None])
+def test_who_sets_logging_up_decides(
+    log_config: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it is a file's word, or the program's that has the server in it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "l.json").write_text("{}")
+    empty_root()
+    logging.getLogger("aserver").handlers = []
+    if log_config is not None:
+        set_up_logging(Log(log_config=log_config))
+    write_unwritten()
+    assert logging.root.handlers == []
+
+
+@pytest.mark.usefixtures("all_of_logging", "own_loggers")
+def test_an_application_that_has_configured_the_root_logger_decides() -> None:
+    empty_root()
+    handler = logging.NullHandler()
+    logging.root.addHandler(handler)
+    set_up_logging(Log())
+    write_unwritten()
+    assert logging.root.handlers == [handler]
+
+
+APPLICATION = """
+import logging, os
+
+async def application(scope, receive, send):
+    if scope["type"] == "lifespan":
+        await receive()
+        if os.environ.get("BASIC"):
+            logging.basicConfig(format="mine: %(message)s")
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+    else:
+        logging.getLogger("site").warning("asked")
+        await send({"type": "http.response.start", "status": 204})
+        await send({"type": "http.response.body"})
+"""
+
+
+@pytest.mark.parametrize(("basic", "line"), [("", "WARNING  asked"), ("1", "mine: asked")])
+def test_applications_set_logging_up_in_their_lifespan(
+    basic: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "logging_site.py").write_text(APPLICATION)
+    monkeypatch.setenv("BASIC", basic)
+    with Process("logging_site:application", "--app-dir", str(tmp_path)) as server:
+        assert httpx.get(server.url).status_code == 204
+        server.wait_for(line)
+    assert server.stderr.count("asked") == 1
+
+
+def test_errors_of_django_without_debug(tmp_path: Path) -> None:
+    """Its loggers have handlers, which write nothing then."""
+    make_project(tmp_path, "DEBUG = False\nALLOWED_HOSTS = ['*']")
+    with Process("mysite.asgi:application", "--app-dir", str(tmp_path)) as server:
+        assert httpx.get(f"{server.url}/broken/").status_code == 500
+        assert httpx.get(f"{server.url}/nowhere/").status_code == 404
+        server.wait_for("WARNING  Not Found: /nowhere/")
+    assert "ERROR    Internal Server Error: /broken/\n  Traceback (most recent" in server.stderr
