@@ -1,6 +1,7 @@
 """Where to listen: from the options, and from what systemd passed, to addresses. No IO."""
 
 import os
+import re
 from collections.abc import Iterable, MutableMapping, Sequence
 from enum import Enum
 from itertools import zip_longest
@@ -11,6 +12,8 @@ from .declarations import ConfigError
 from .endpoints import endpoint_string, parse_endpoint
 from .targets import InheritedFd, SystemdSocket, Target, TcpAddress, UnixAddress
 from .tls_options import KeyPair
+
+_find_argument = re.compile(r":(?:mode|lockfile|backlog)=").search  # of an endpoint
 
 _FIRST_PASSED_FD = 3  # sd_listen_fds(3): SD_LISTEN_FDS_START
 _MAX_DIGITS = 5  # of a port or a descriptor; int() itself refuses thousands of them
@@ -163,7 +166,7 @@ def _targets(bind: Bind) -> list[Target]:
     if bind.port is not None and not any(isinstance(each, TcpAddress) for each in found):
         found.append(TcpAddress(DEFAULT_HOST, port))
     if bind.unix_socket is not None:
-        found.append(_unix("--unix-socket", bind.unix_socket))
+        found.append(_unix_socket(bind.unix_socket))
     if bind.fd is not None:
         found.append(InheritedFd(bind.fd))
     return found
@@ -205,6 +208,16 @@ def _unix(label: str, path: str) -> UnixAddress:
         # The kernel would choose a name that nobody knows.
         raise ConfigError(f"{label}: a unix socket must have a path")
     return UnixAddress(path)
+
+
+def _unix_socket(path: str) -> UnixAddress:
+    if found := _find_argument(path):
+        # To Daphne it is one. Who has kept others out by it must not let them in unawares.
+        raise ConfigError(
+            f"--unix-socket: {path!r} is a path, and {found[0]!r} would be a part of it; what is "
+            f"meant may be --endpoint unix:{path}"
+        )
+    return _unix("--unix-socket", path)
 
 
 def _number(label: str, text: str, digits: str) -> int:

@@ -213,8 +213,9 @@ def _ssl(arguments: _Arguments) -> Endpoint:
         raise arguments.wrong(
             f"has sslmethod={method}; leave it out, and choose versions with --tls-min-version"
         )
-    certificate = arguments.get("certKey") or key
-    pair = KeyPair(certificate, key, arguments.get("extraCertChain"), _LABELS)
+    certificate = arguments.get("certKey")
+    labels = _LABELS if certificate else (_LABELS[1], _LABELS[1])
+    pair = KeyPair(certificate or key, key, arguments.get("extraCertChain"), labels)
     notes = (_WITHOUT_DH,) if "dhParameters" in arguments.values else ()
     return Endpoint(arguments.tcp(), pair, notes)
 

@@ -6,6 +6,7 @@ application: if it is none, each request says so.
 """
 
 import inspect
+import re
 from collections.abc import Callable, Iterator
 from types import CoroutineType, FunctionType
 from typing import Any, NamedTuple
@@ -159,7 +160,7 @@ def _hint(app: Application, path: str, call: _Call, *, factory: bool) -> str:
     likely = next(_likely(call), "")
     if not likely or (likely == "factory" and factory):
         return ""
-    asgi = path.replace("wsgi", "asgi")
+    asgi = re.sub(r"(?<![^._])wsgi(?=:)", "asgi", path)
     has_twin = likely == "wsgi" and asgi != path
     return _HINTS[likely] + (f" The ASGI one may be {asgi!r}" if has_twin else "")
 

@@ -10,6 +10,7 @@ import os
 import socket
 import stat
 from collections.abc import Iterator, MutableMapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 from .addresses import PassedFd, Place, passed_fds, places
@@ -19,6 +20,8 @@ from .listener import BindError, Listener, NoSocketError, reason
 from .logs import server_log
 from .targets import SystemdSocket, TcpAddress, UnixAddress
 from .unix_sockets import open_unix
+
+_TRIES = 20  # to find a port that is free at all addresses of a name
 
 
 def open_listeners(
@@ -60,7 +63,8 @@ def open_listeners(
 def _open(place: Place, bind: Bind, passed: Sequence[PassedFd]) -> Iterator[Listener]:
     target = place.target
     if isinstance(target, TcpAddress):
-        yield from _open_tcp(target, bind)
+        for sock in _open_tcp(target, bind):
+            yield Listener(sock, target.backlog or bind.backlog)
     elif isinstance(target, UnixAddress):
         yield open_unix(target, bind)
     elif isinstance(target, SystemdSocket):
@@ -70,27 +74,45 @@ def _open(place: Place, bind: Bind, passed: Sequence[PassedFd]) -> Iterator[List
         yield _adopt(target.fd, bind.backlog)
 
 
-def _open_tcp(target: TcpAddress, bind: Bind) -> Iterator[Listener]:
-    """One listener for each address that the host has."""
+def _open_tcp(target: TcpAddress, bind: Bind) -> list[socket.socket]:
+    """A socket for each address that the host has.
+
+    Of port 0, the kernel chooses one that is free at the first of them. At the next it may be
+    somebody's: then it is to choose again.
+    """
+    left = 1 if target.port else _TRIES
+    while True:
+        left -= 1
+        try:
+            return _bind_all(target, bind)
+        except OSError as error:
+            if not left or error.errno != errno.EADDRINUSE:
+                raise BindError(f"cannot listen on {target}: {reason(error)}") from None
+
+
+def _bind_all(target: TcpAddress, bind: Bind) -> list[socket.socket]:
+    """All of them, or none."""
     port = target.port
     missing: OSError | None = None
-    opened = 0
-    for family, address in _resolve(target):
-        try:
-            sock = _bound(family, (address[0], port, *address[2:]), bind)
-        except OSError as error:
-            # A name may have addresses that this machine has not, as ::1 without IPv6.
-            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
-                raise BindError(f"cannot listen on {target}: {reason(error)}") from None
-            missing = error
-            continue
-        opened += 1
-        yield Listener(sock, target.backlog or bind.backlog)
-        port = sock.getsockname()[1]  # port 0: the same port for all addresses of the name
-        if family == socket.AF_INET6 and target.is_everywhere and not bind.v6only:
-            return
-    if missing is not None and not opened:
-        raise BindError(f"cannot listen on {target}: {reason(missing)}")
+    with ExitStack() as stack:
+        socks: list[socket.socket] = []
+        for family, address in _resolve(target):
+            try:
+                sock = _bound(family, (address[0], port, *address[2:]), bind)
+            except OSError as error:
+                # A name may have addresses that this machine has not, as ::1 without IPv6.
+                if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                    raise
+                missing = error
+                continue
+            socks.append(stack.enter_context(sock))
+            port = sock.getsockname()[1]  # port 0: the same port for all addresses of the name
+            if family == socket.AF_INET6 and target.is_everywhere and not bind.v6only:
+                break
+        if missing is not None and not socks:
+            raise missing
+        stack.pop_all()
+        return socks
 
 
 def _bound(family: int, address: tuple[Any, ...], bind: Bind) -> socket.socket:

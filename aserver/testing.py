@@ -82,6 +82,7 @@ class serve:
 
     def __enter__(self) -> Self:
         ready = threading.Event()
+        self._url, self._failure = "", None  # of the last time
         self._thread = threading.Thread(
             target=self._serve, args=(ready,), name="aserver-testing", daemon=True
         )

@@ -186,9 +186,11 @@ class Certificates:
         if not pair.chain:
             self._load_files(context, pair, pair.certificate)
         else:
+            chain = _read(_OF_CHAIN, pair.chain)
+            if not _CERTIFICATE.search(chain):
+                raise ConfigError(f"{_OF_CHAIN}: {pair.chain!r} has no certificate in PEM")
             # OpenSSL takes a chain in the certificate's own file only.
-            content += b"\n" + _read(_OF_CHAIN, pair.chain)
-            self._load_content(context, pair, content)
+            self._load_content(context, pair, content + b"\n" + chain)
         try:
             der = ssl.PEM_cert_to_DER_cert(first[0].decode("ascii"))
             return ssl.DER_cert_to_PEM_cert(der), read_names(der)

@@ -71,6 +71,16 @@ def test_an_address_that_cannot_be_understood(text: str) -> None:
         places(Bind(redirect_bind=(text,)), tls)
 
 
+@pytest.mark.parametrize("path", ["s:mode=600", "/run/s:lockfile=0:mode=600", "s:backlog=5"])
+def test_an_endpoint_is_no_path(path: str) -> None:
+    """Daphne takes it for one: with such a mode, the socket is not to be open to everybody."""
+    with pytest.raises(
+        ConfigError, match=r"^--unix-socket: .*; what is meant may be --endpoint unix:"
+    ):
+        places(Bind(unix_socket=path), Tls())
+    assert places(Bind(unix_socket="a:b=600"), Tls()) == [Place(UnixAddress("a:b=600"))]
+
+
 def test_a_unix_socket_has_a_path() -> None:
     with pytest.raises(ConfigError, match="--unix-socket: a unix socket must have a path"):
         places(Bind(unix_socket=""), Tls())

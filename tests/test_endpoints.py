@@ -83,7 +83,8 @@ def test_where_to_listen(text: str, expected: Target) -> None:
     ],
 )
 def test_ssl(text: str, pair: KeyPair) -> None:
-    expected = Endpoint(TcpAddress("0.0.0.0", 443), pair._replace(labels=LABELS))
+    labels = LABELS if pair.certificate != pair.key else (LABELS[1], LABELS[1])
+    expected = Endpoint(TcpAddress("0.0.0.0", 443), pair._replace(labels=labels))
     assert parse_endpoint(text) == expected
 
 

@@ -216,6 +216,9 @@ def test_what_is_said_of_what_is_none_of_asgi(app: Callable[..., object], messag
 def test_the_asgi_application_beside_a_wsgi_one() -> None:
     message = unfitness(wsgi, "site.wsgi:app", "asgi3", factory=False)
     assert message.endswith(f"{OF_WSGI} The ASGI one may be 'site.asgi:app'")
+    message = unfitness(wsgi, "wsgisite.wsgi:wsgi", "asgi3", factory=False)
+    assert message.endswith(f"{OF_WSGI} The ASGI one may be 'wsgisite.asgi:wsgi'")
+    assert unfitness(wsgi, "site:wsgi", "asgi3", factory=False).endswith(OF_WSGI)
 
 
 def test_what_a_factory_returned_is_called_no_factory() -> None:

@@ -140,6 +140,33 @@ def test_a_name_is_all_its_addresses_on_one_port(open_all: Open, host: Callable[
     assert port_of(one) == port_of(two)
 
 
+def test_a_port_that_is_somebodys_at_the_next_address_is_not_kept(
+    open_all: Open, host: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host("127.0.0.1", "127.0.0.2")
+    bind, tried = socket.socket.bind, []
+
+    def fail_twice(self: socket.socket, address: tuple[str, int]) -> None:
+        if address[0] == "127.0.0.2":
+            tried.append(address[1])
+            if len(tried) < 3:
+                raise OSError(errno.EADDRINUSE, "Address already in use")
+        bind(self, address)
+
+    monkeypatch.setattr(socket.socket, "bind", fail_twice)
+    one, two = open_all(bind=("example.test:0",))
+    assert port_of(one) == port_of(two) == tried[2]
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", tried[0]))  # without SO_REUSEADDR: it was closed
+    del tried[:]
+    port = port_of(one)
+    for each in (one, two):
+        each.close()
+    with pytest.raises(BindError, match="Address already in use"):
+        open_all(bind=(f"example.test:{port}",))
+    assert len(tried) == 1, "a port that was asked for is not tried again"
+
+
 def test_localhost(open_all: Open) -> None:
     for listener in open_all(bind=("localhost",), port=0):
         assert listener.sock.getsockname()[0] in ("127.0.0.1", "::1")

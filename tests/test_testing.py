@@ -4,6 +4,7 @@ import asyncio
 import logging
 import socket
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +170,21 @@ def test_entering_raises_what_start_raises(
                 pytest.fail("it has started")
 
     asyncio.run(test())
+
+
+def test_the_second_time_is_as_the_first() -> None:
+    lives: Iterator[ASGIApplication] = iter([App(), failing, App()])
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await next(lives)(scope, receive, send)
+
+    server = serve(app)
+    with server:
+        assert server.port
+    with pytest.raises(LifespanError), server:
+        pytest.fail("it has started")
+    with server:
+        assert server.port
 
 
 def test_a_loop_that_cannot_be_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -207,6 +207,9 @@ def test_a_chain_in_a_file_of_its_own(authority: Authority, tmp_path: Path) -> N
     server = Certificates((pair,), Tls(), http2=True)
     _, peer = shake_hands(server, authority.client())
     assert peer.getpeercert()
+    chain.write_bytes(Path(issued.key).read_bytes())
+    with pytest.raises(ConfigError, match=r"--endpoint extraCertChain: '.*' has no certificate"):
+        Certificates((pair,), Tls(), http2=True)
     chain.unlink()
     with pytest.raises(ConfigError, match="--endpoint extraCertChain: cannot read"):
         Certificates((pair,), Tls(), http2=True)

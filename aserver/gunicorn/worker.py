@@ -149,7 +149,7 @@ class Worker(base.Worker):
             loop.remove_reader(self.PIPE[0])
             if not self.aborted:
                 close_loop(loop)
-            end_in_bounded_time(_EXIT_SECONDS, 0)
+            end_in_bounded_time(_EXIT_SECONDS, _exit_code(sys.exception()))
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """SIGTERM: the arbiter may send it again and again."""
@@ -261,6 +261,13 @@ class Worker(base.Worker):
         if has_plain_logger(cfg) and not getattr(log, "access_log_enabled", cfg.accesslog):
             return None
         return AccessLogOfGunicorn(log)
+
+
+def _exit_code(error: BaseException | None) -> int:
+    """Of a process that this ends: the arbiter reads it."""
+    if isinstance(error, SystemExit) and isinstance(error.code, int):
+        return error.code
+    return 0 if error is None else 1
 
 
 class _Steps(Observer):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 from typing import Any, ClassVar
 
 from aserver.gunicorn import Worker
@@ -33,6 +34,12 @@ async def without_start(scope: Scope, receive: Receive, send: Send) -> None:
     """An application that cannot start."""
     await receive()
     await send({"type": "lifespan.startup.failed", "message": "no database"})
+
+
+async def without_start_or_end(scope: Scope, receive: Receive, send: Send) -> None:
+    """The same with a thread that the interpreter waits for."""
+    threading.Thread(target=threading.Event().wait).start()
+    await without_start(scope, receive, send)
 
 
 def wsgi(environ: Any, start_response: Any) -> Any:

@@ -208,6 +208,7 @@ def test_reloader_and_the_end_of_the_arbiter(tmp_path: Path) -> None:
             3,
             ["[ERROR] the application failed to start: no database", "Worker failed to boot."],
         ),
+        ("tests.gunicorn.site:without_start_or_end", 3, ["Worker failed to boot."]),
         (
             "tests.gunicorn.site:wsgi",
             4,
