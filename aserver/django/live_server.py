@@ -1,16 +1,16 @@
 """`LiveServerTestCase`: Django's, with the server in a thread of the test's own process."""
 
+import os
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Any
 
-from asgiref.sync import SyncToAsync
 from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
-from django.db import connections
 from django.test import LiveServerTestCase as ThreadTestCase
 
 from ..testing import serve
+from .child_state import renew_executor
 from .live_application import (
     GRACE_SECONDS,
     Wrapper,
@@ -18,9 +18,10 @@ from .live_application import (
     live_options,
     websocket_url,
 )
+from .live_connections import LiveConnections
 
-# For a thread to close its connections.
-_PATIENCE = 5.0
+# The workers of `manage.py test --parallel` are forks.
+os.register_at_fork(after_in_child=renew_executor)
 
 
 class _ServerThread:
@@ -45,8 +46,9 @@ class _ServerThread:
     def start(self) -> None:
         """Serve; a failure is in `error`."""
         try:
-            served = live_application(self._static_handler)
-            self._exit.enter_context(_shared(self.connections_override))
+            own = LiveConnections(self.connections_override)
+            served = own.around(live_application(self._static_handler))
+            self._exit.enter_context(own.lent())
             place = {"bind": (self.host,), "port": self.port}
             server = serve(served, **place, graceful_timeout=GRACE_SECONDS, **live_options())
             self.port = self._exit.enter_context(server).port
@@ -58,30 +60,6 @@ class _ServerThread:
     def terminate(self) -> None:
         """Serve no longer."""
         self._exit.close()
-
-
-@contextmanager
-def _shared(override: Mapping[str, Any]) -> Iterator[None]:
-    """Let every thread that asks for a connection have one of these, if it is there."""
-    create = connections.create_connection
-
-    def give(alias: str) -> object:
-        return override[alias] if alias in override else create(alias)
-
-    connections.create_connection = give
-    try:
-        yield
-    finally:
-        del connections.create_connection  # the attribute; the class has the method
-        # The one thread that sync_to_async has for the whole process, and so for later tests.
-        SyncToAsync.single_thread_executor.submit(_disconnect).result(_PATIENCE)
-
-
-def _disconnect() -> None:
-    """Let go of this thread's connections: nobody can drop a database with one to it."""
-    for connection in connections.all(initialized_only=True):
-        connection.close()  # one in memory stays: Django knows better
-        del connections[connection.alias]
 
 
 class LiveServerTestCase(ThreadTestCase):

@@ -103,9 +103,12 @@ class ChannelsLiveServerTestCase(TransactionTestCase):
 
     @classmethod
     def _end_process(cls) -> None:
-        if cls._server_process.pid is not None:
-            cls._server_process.terminate()
-            cls._server_process.join()
+        process = cls._server_process
+        if process.pid is not None:
+            process.terminate()
+            process.join()
+            process.close()
+        del cls._server_process  # which has descriptors, and the class stays
 
 
 def _in_child(state: ChildState, wrapper: Wrapper | None) -> ASGIApplication:

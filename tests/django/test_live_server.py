@@ -2,11 +2,7 @@
 
 from pathlib import Path
 
-import pytest
-from django.db.utils import ConnectionHandler
-
-from aserver.django import live_server
-from tests.django.live_tests import run_tests, seconds_to_end
+from tests.django.live_tests import run, run_tests, seconds_to_end
 
 
 def test_a_server_that_does_not_start_fails_the_tests(tmp_path: Path) -> None:
@@ -18,21 +14,25 @@ def test_a_server_that_does_not_start_fails_the_tests(tmp_path: Path) -> None:
 
 
 def test_nobody_waits_for_what_the_tests_leave_behind(tmp_path: Path) -> None:
-    output = run_tests("leaving_cases", directory=tmp_path)
+    output = run_tests("leaving_cases.Leaving", directory=tmp_path)
     assert output.endswith("exit code 0"), output
     assert seconds_to_end(output) < 2
     assert "Traceback" not in output
 
 
-def test_a_thread_keeps_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The next test's may be another one; and nobody can drop a database with one to it."""
-    engine = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
-    connections = ConnectionHandler({"default": engine, "other": engine})
-    monkeypatch.setattr(live_server, "connections", connections)
-    before = connections["other"]
-    before.close = lambda: closed.append(before.alias)
-    closed: list[str] = []
-    live_server._disconnect()
-    assert connections.all(initialized_only=True) == []
-    assert closed == ["other"]
-    assert connections["other"] is not before
+def test_what_they_leave_behind_never_writes_to_the_real_database(tmp_path: Path) -> None:
+    real = tmp_path / "real.sqlite3"
+    output = run_tests("leaving_cases.Late", directory=tmp_path, LIVE_REAL_DATABASE=str(real))
+    assert output.endswith("exit code 0"), output
+    assert "refused: no connection to the database 'default': the tests of" in output
+    assert not real.exists()
+
+
+def test_in_parallel(tmp_path: Path) -> None:
+    """Forked workers, of a process that has used threads."""
+    cases = "tests.django.live.parallel_cases"
+    options = ("--parallel", "2", f"{cases}.ChangedThread", f"{cases}.Thread")
+    output = run("-m", "django", "test", *options, database=tmp_path / "test.sqlite3")
+    assert "Cloning test database" in output, output
+    assert "Ran 8 tests" in output, output
+    assert output.endswith("exit code 0"), output

@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
-from aserver.django.live_server_process import LiveServerProcess
+import pytest
+
+from aserver.django.live_server_process import ChannelsLiveServerTestCase, LiveServerProcess
+from aserver.server_process import ServerProcess
 from aserver.types import ASGIApplication
 from tests.django.live_tests import run, run_tests
 
@@ -33,3 +36,14 @@ def test_a_server_that_does_not_start_fails_the_tests(tmp_path: Path) -> None:
     assert "Ran 0 tests" in output, output
     assert "FAILED (errors=1)" in output
     assert "tests.django.live.nothing" in output
+
+
+def test_a_class_keeps_nothing_of_its_process() -> None:
+    """There may be hundreds of classes in a run, and a process has descriptors."""
+    process = ServerProcess("localhost", get_application)
+    process.start()
+    case = type("Case", (ChannelsLiveServerTestCase,), {"_server_process": process})
+    case._end_process()
+    assert not hasattr(case, "_server_process")
+    with pytest.raises(ValueError, match="process object is closed"):
+        process.is_alive()

@@ -2,12 +2,16 @@
 
 import asyncio
 import os
+import sys
+import threading
+import time
 from collections.abc import AsyncIterator
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.core.asgi import get_asgi_application
 from django.db import connections
+from django.db.utils import InterfaceError
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.urls import path
 
@@ -37,7 +41,25 @@ async def endless(request: HttpRequest) -> StreamingHttpResponse:
     return StreamingHttpResponse(stream())
 
 
-urlpatterns = [path("users", users), path("endless", endless)]
+at_work = threading.Event()
+
+
+def late(request: HttpRequest) -> HttpResponse:
+    """Write when there is no test database any more."""
+    at_work.set()
+    deadline = time.monotonic() + 20
+    while connections.settings["default"]["NAME"] != os.environ["LIVE_REAL_DATABASE"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    try:
+        User.objects.create(username="late")
+    except InterfaceError as error:
+        sys.stderr.write(f"refused: {error}\n")
+        raise
+    return HttpResponse("written")
+
+
+urlpatterns = [path("users", users), path("endless", endless), path("late", late)]
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,4 +1,4 @@
-"""A class whose tests end before their requests do."""
+"""Classes whose tests end before their requests do."""
 
 import socket
 import sys
@@ -6,12 +6,24 @@ import time
 from urllib.parse import urlsplit
 
 from aserver.django.testing import LiveServerTestCase
+from tests.django.live import asgi
 
 
-class Leaving(LiveServerTestCase):
-    """It says how long its end takes, the server's included."""
+class Asking(LiveServerTestCase):
+    """It keeps a connection."""
 
     connection: socket.socket
+
+    def ask(self, path: str) -> socket.socket:
+        url = urlsplit(self.live_server_url)
+        connection = socket.create_connection((url.hostname, url.port), timeout=10)
+        type(self).connection = connection
+        connection.sendall(f"GET {path} HTTP/1.1\r\nhost: {url.hostname}\r\n\r\n".encode())
+        return connection
+
+
+class Leaving(Asking):
+    """It says how long its end takes, the server's included."""
 
     @classmethod
     def doClassCleanups(cls) -> None:
@@ -21,8 +33,17 @@ class Leaving(LiveServerTestCase):
         cls.connection.close()
 
     def test_a_stream_is_open(self) -> None:
-        url = urlsplit(self.live_server_url)
-        connection = socket.create_connection((url.hostname, url.port), timeout=10)
-        type(self).connection = connection
-        connection.sendall(f"GET /endless HTTP/1.1\r\nhost: {url.hostname}\r\n\r\n".encode())
-        assert connection.recv(65536)
+        assert self.ask("/endless").recv(65536)
+
+
+class Late(Asking):
+    """A sync view writes to the database, once there is no test any more."""
+
+    @classmethod
+    def doClassCleanups(cls) -> None:
+        super().doClassCleanups()
+        cls.connection.close()
+
+    def test_a_view_is_at_work(self) -> None:
+        self.ask("/late")
+        assert asgi.at_work.wait(10)

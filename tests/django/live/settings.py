@@ -13,7 +13,7 @@ WORD = "as it is in the file"
 DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
-        "NAME": "nobody-uses-it.sqlite3",
+        "NAME": os.environ.get("LIVE_REAL_DATABASE", "nobody-uses-it.sqlite3"),
         "TEST": {"NAME": os.environ.get("LIVE_DATABASE")},  # None: in memory
     }
 }
