@@ -42,8 +42,11 @@ def test_a_class_keeps_nothing_of_its_process() -> None:
     """There may be hundreds of classes in a run, and a process has descriptors."""
     process = ServerProcess("localhost", get_application)
     process.start()
-    case = type("Case", (ChannelsLiveServerTestCase,), {"_server_process": process})
-    case._end_process()
-    assert not hasattr(case, "_server_process")
+
+    class Case(ChannelsLiveServerTestCase):
+        _server_process = process
+
+    Case._end_process()
+    assert not hasattr(Case, "_server_process")
     with pytest.raises(ValueError, match="process object is closed"):
         process.is_alive()
