@@ -14,6 +14,7 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
@@ -64,7 +65,9 @@ class WsgiBridge:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            await self._answer(scope, _Request(receive, send))
+            request = _Request(receive, send)
+            with request.watched(scope["headers"]):
+                await self._answer(scope, request)
         elif scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.close"})
@@ -81,7 +84,7 @@ class WsgiBridge:
             task.add_done_callback(self._abandoned.discard)
             raise
         problem = request.failure or request.mistake
-        if problem is not None:
+        if problem is not None and problem is not _UNSERVED:
             raise problem
 
     async def _bridge_one(self, scope: Scope, request: "_Request") -> None:
@@ -91,11 +94,17 @@ class WsgiBridge:
     def _run(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         """What a2wsgi calls as the application, in a thread."""
         request = _current.get()
-        if request.failure is not None:  # while it waited for the thread
+        if request.has_left:  # while it waited for the thread
+            request.failure = request.failure or _UNSERVED
+        if request.failure is not None:
             return ()
         _mend(environ, request)
         response = _Response(request, start_response)
         return _Pieces(self._app(environ, response.start), request, response)
+
+
+# Why nothing is sent where there was nobody any more before the application was called.
+_UNSERVED = ClientDisconnected("nobody waits for the response")
 
 
 class _Request:
@@ -103,17 +112,44 @@ class _Request:
 
     Attributes:
         failure: Why there is nobody to respond to.
+        has_left: Whether its client has, or is answered already.
         mistake: What the application did wrong without any harm to its response.
     """
 
-    __slots__ = ("_loop", "_send", "failure", "mistake", "receive")
+    __slots__ = ("_first", "_loop", "_send", "failure", "has_left", "mistake", "receive")
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self._loop = asyncio.get_running_loop()
         self._send = send
         self.receive = receive
         self.failure: Exception | None = None
+        self.has_left = False
         self.mistake: Exception | None = None
+        self._first: asyncio.Task[Any] | None = None  # the body's first piece, come or awaited
+
+    @contextmanager
+    def watched(self, headers: Iterable[tuple[bytes, bytes]]) -> Iterator[None]:
+        """Hear of the client's end meanwhile, if its request has come whole.
+
+        A body of more than one piece is for its reader to wait for, and so is one that is to be
+        asked for.
+        """
+        if any(name == b"expect" for name, _ in headers):
+            yield
+            return
+        self._first = asyncio.create_task(self._next())
+        watching = asyncio.create_task(self._watch(self._first))
+        try:
+            yield
+        finally:
+            watching.cancel()
+
+    async def _watch(self, first: asyncio.Task[Any]) -> None:
+        await asyncio.wait((first,))  # it is not to be cancelled with this
+        message = first.result()
+        if message["type"] == "http.request" and not message.get("more_body", False):
+            message = await self.receive()
+        self.has_left = message["type"] != "http.request"
 
     async def send(self, message: Any) -> None:
         """ASGI `send()` that never fails: the queue in front of it must not come to a stop."""
@@ -125,10 +161,14 @@ class _Request:
 
     def read(self) -> tuple[bytes, bool]:
         """In the thread: wait for a piece of the body; also returns whether there is more."""
-        message = asyncio.run_coroutine_threadsafe(self._next(), self._loop).result()
+        message = asyncio.run_coroutine_threadsafe(self._piece(), self._loop).result()
         if message["type"] != "http.request":
             raise ClientDisconnected("the client has disconnected in its request body")
         return message.get("body", b""), message.get("more_body", False)
+
+    async def _piece(self) -> Any:
+        first, self._first = self._first, None
+        return await (first or self.receive())
 
     async def _next(self) -> Any:
         return await self.receive()

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from aserver import bridges
 from aserver.bridges import WsgiBridge, bridge_asgi2
 from aserver.declarations import ConfigError
 from aserver.testing import serve
@@ -149,7 +150,7 @@ def test_a_host_that_is_none() -> None:
     sent: list[Any] = []
 
     async def receive() -> Any:
-        raise AssertionError("there is no body")
+        return {"type": "http.request", "body": b"", "more_body": False}
 
     async def send(message: Any) -> None:
         sent.append(message)
@@ -235,19 +236,60 @@ def test_a_thread_that_nobody_waits_for(server: serve, caplog: pytest.LogCapture
         assert b"hello" in ask(server, get("/hello", "Connection: close"))
 
 
+@pytest.mark.parametrize("size", [0, 100])
 def test_who_was_answered_while_it_waited_is_not_served_later(
-    caplog: pytest.LogCaptureFixture,
+    size: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = WsgiBridge(wsgi_site.application, 1)
-    with serve(app, http_timeout=0.1, application_close_timeout=0.1) as server:
+    with serve(app, http_timeout=0.1) as server:
         with connected(server, post("/upload", b"")) as sock:
             assert wsgi_site.at_work.wait(DEADLINE)
-            assert ask(server, post("/slow_end", b"")).startswith(b"HTTP/1.1 503 ")
-            wait_until(lambda: caplog.text.count("cancelled the application") == 2)
+            answer = ask(server, post("/slow_end", bytes(size)))
+            assert answer.startswith(b"HTTP/1.1 503 ")
+            wsgi_site.may_go_on.set()
+            read_all(sock)
+        assert not wsgi_site.closing.is_set()
+        assert ask(server, get("/slow_end", "Connection: close")).startswith(b"HTTP/1.1 200 ")
+    assert caplog.text.count("POST /slow_end") == 1, "that it was answered 503"
+
+
+def test_nor_is_who_has_left(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    requests: list[Any] = []
+
+    class Noted(bridges._Request):
+        def __init__(self, receive: Receive, send: Send) -> None:
+            super().__init__(receive, send)
+            requests.append(self)
+
+    monkeypatch.setattr(bridges, "_Request", Noted)
+    app = WsgiBridge(wsgi_site.application, 1)
+    with serve(app) as server:
+        with connected(server, post("/upload", b"")) as sock:
+            assert wsgi_site.at_work.wait(DEADLINE)
+            with connected(server, post("/slow_end", b"abc")):
+                wait_until(lambda: len(requests) == 2)
+            wait_until(lambda: requests[1].has_left)
             wsgi_site.may_go_on.set()
             read_all(sock)
         assert b"hello" in ask(server, get("/hello", "Connection: close"))
     assert not wsgi_site.closing.is_set()
+    assert caplog.messages == []
+
+
+def test_a_body_that_is_asked_for_is_not_asked_for_before(server: serve) -> None:
+    head = post("/upload", b"", "Expect: 100-continue").replace(b"Length: 0", b"Length: 3")
+    with connected(server, head) as sock:
+        assert wsgi_site.at_work.wait(DEADLINE)
+        sock.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            sock.recv(1)
+        sock.settimeout(DEADLINE)
+        wsgi_site.may_go_on.set()
+        assert read_until(sock, b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        sock.sendall(b"abc")
+        assert read_all(sock).endswith(b"\r\n3\r\n0\r\n\r\n")
 
 
 def test_what_is_done_behind_a_response_does_not_hold_it_up(
