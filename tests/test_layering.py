@@ -14,7 +14,7 @@ TESTS = Path(__file__).resolve().parent
 # A module imports from the rows above its own only; in a package of ours, also from each other.
 LAYERS = [
     {"types", "option_hints", "prefixes", "targets"},
-    {"declarations", "hosts", "worker_seams"},
+    {"declarations", "hosts", "worker_seams", "wsgi_environ"},
     {
         "limit_options",
         "http2_options",
