@@ -31,7 +31,7 @@ from .seams import Parser
 from .sockets import open_listeners
 from .stopping import State, StopRequests
 from .types import ASGIApplication, StoppedError
-from .worker_seams import RequestLog
+from .worker_seams import Forwarder, RequestLog
 
 # For the application's own lifespan.shutdown, however short the grace time is.
 _MIN_SHUTDOWN_SECONDS = 5.0
@@ -129,12 +129,13 @@ class Server:
 
     async def _begin(self) -> None:
         parser = choose_parser(self.config.http.http)
+        forwarding = choose_forwarding(self.config.proxy)
         app = self._load()
         # The application may have changed it; else relative paths stay as they are.
         directory = "" if self._directory == _current_directory() else self._directory
         self.listeners = open_listeners(self.config.bind, self._environ, self.config.tls, directory)
         self._entrances = Entrances(self.config, self.listeners, directory)
-        context = self._context = self._new_context(app, parser)
+        context = self._context = self._new_context(app, parser, forwarding)
         await self._start_lifespan(context)
         await self._start_accepting(context)
         self._tick()
@@ -159,12 +160,13 @@ class Server:
         enable_loggers()
         return app
 
-    def _new_context(self, app: ASGIApplication, parser: Parser) -> Context:
+    def _new_context(
+        self, app: ASGIApplication, parser: Parser, forwarding: Forwarder | None
+    ) -> Context:
         assert self._loop is not None
         config, loop = self.config, self._loop
         frames = choose_frames(config.websocket.ws)
         wire = choose_wire(http2=config.http2.http2)
-        forwarding = choose_forwarding(config.proxy)
         context = Context(
             app,
             config,

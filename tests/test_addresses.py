@@ -42,6 +42,8 @@ PASSED = [PassedFd(3, "web"), PassedFd(4, "admin"), PassedFd(5, "web")]
         ({"unix_socket": "s", "fd": 5}, [UnixAddress("s"), InheritedFd(5)]),
         ({"unix_socket": "s", "port": 80}, [TcpAddress("127.0.0.1", 80), UnixAddress("s")]),
         ({"bind": ("unix:s",), "port": 80}, [UnixAddress("s"), TcpAddress("127.0.0.1", 80)]),
+        ({"bind": ("unix:s", "unix:t")}, [UnixAddress("s"), UnixAddress("t")]),
+        ({"bind": ("fd://5", "fd://6")}, [InheritedFd(5), InheritedFd(6)]),
         ({"bind": ("h",), "unix_socket": "s"}, [TcpAddress("h", 8000), UnixAddress("s")]),
         ({"bind": ("h",), "fd": 0}, [TcpAddress("h", 8000), InheritedFd(0)]),
         ({"port": 0, "bind": ("h", "h")}, [TcpAddress("h", 0), TcpAddress("h", 0)]),
@@ -58,7 +60,7 @@ def test_targets(options: dict[str, Any], expected: list[Target]) -> None:
         *("h:", "h:x", "h:-1", "h:65536", "h:8O", "h:٨", "h:" + "8" * 5000),
         "fd://" + "8" * 5000,
         *("[::1", "[::1]80", "[::1]:", "[]", "[]:80", "[localhost]:80", "[::1]:x"),
-        *("http://h", "/run/socket", "./socket", "8000"),
+        *("http://h", "/run/socket", "./socket", "8000", "0"),
     ],
 )
 def test_an_address_that_cannot_be_understood(text: str) -> None:

@@ -258,7 +258,7 @@ def test_check_config(capsys: pytest.CaptureFixture[str], configs: list[Config])
         (["plain:app", "--log-fmt", "%(x)s"], 2, "--log-fmt: '%\\(x\\)s' is no format of .*"),
         (["plain:app", "--certfile", "none"], 2, "--certfile: cannot read '.*/none': No such .*"),
         (["plain:app", "--redirect-bind", ":80"], 2, "--redirect-bind: there is no certificate .*"),
-        (["plain:app", "-e", "ssl:443:privateKey=n"], 2, "--endpoint certKey: cannot read .*"),
+        (["plain:app", "-e", "ssl:443:privateKey=n"], 2, "--endpoint privateKey: cannot read .*"),
         (["plain:app", "--certfile", ""], 2, "--certfile: the name of the file is empty"),
         (
             ["plain:app", "-b", "h:" + "8" * 5000],

@@ -85,6 +85,9 @@ def test_by_default_it_is_what_daphne_believes() -> None:
         (["192.0.2.66, garbage, 10.0.0.7"], "10.0.0.7"),
         (["192.0.2.1:4711"], "192.0.2.1"),
         (["[2001:db8::1]:4711"], "2001:db8::1"),
+        # One of IPv4 is the same, however it is written.
+        (["192.0.2.66, ::ffff:192.0.2.1"], "192.0.2.1"),
+        (["192.0.2.1, ::ffff:10.0.0.7"], "192.0.2.1"),
     ],
 )
 def test_from_the_right_to_the_first_that_is_not_trusted(lines: list[str], client: str) -> None:
@@ -132,6 +135,12 @@ def test_a_port_is_that_of_its_address() -> None:
     found = seen(("x-forwarded-for", "unknown, 10.0.0.7"), ports, **CHAIN)
     assert found["client"] == ("10.0.0.7", 5555)
     assert seen(("x-forwarded-for", "unknown, unknown"), ports, **CHAIN) == {}
+
+
+@pytest.mark.parametrize("lines", [["80, 4711"], ["80", "4711"]])
+def test_of_several_ports_that_of_one_proxy_is_the_last(lines: list[str]) -> None:
+    ports = [("x-forwarded-port", line) for line in lines]
+    assert seen(("x-forwarded-for", "192.0.2.1"), *ports)["client"] == ("192.0.2.1", 4711)
 
 
 @pytest.mark.parametrize(

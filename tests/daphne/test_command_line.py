@@ -12,6 +12,7 @@ import pytest
 from aserver.addresses import places
 from aserver.cli import main
 from aserver.config import Config
+from aserver.declarations import ConfigError
 from aserver.options import load
 from aserver.testing import serve
 from tests.daphne.commands import LISTENING
@@ -19,6 +20,8 @@ from tests.daphne.commands import site as site
 from tests.daphne.recorder import Recorder, ask
 
 pytestmark = pytest.mark.usefixtures("own_loggers")
+
+PROXIES = ["--proxy-headers"]
 
 
 def config_of(*argv: str, environ: dict[str, str] | None = None) -> Config:
@@ -97,6 +100,43 @@ def test_what_is_wrong_is_one_line(
     lines = capsys.readouterr().err.splitlines()
     assert re.fullmatch(f"aserver: error: {message}", lines[-1])
     assert not any("Traceback" in line for line in lines)
+
+
+@pytest.mark.usefixtures("site")
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["-u", "a", "-u", "b"], "argument -u/--unix-socket: given twice .*"),
+        (["--fd", "3", "--fd", "4"], "argument --fd: given twice .*"),
+        (["-u", ""], "--unix-socket: a unix socket must have a path"),
+        (["-u", "s:mode=600"], "--unix-socket: .* may be --endpoint unix:s:mode=600"),
+        (["-b", "0"], "--bind: '0' is no host; .*"),
+        ([*PROXIES, "--proxy-headers-host", ""], "--proxy-headers-host: '' is not the name .*"),
+        ([*PROXIES, "--proxy-headers-port", ""], "--proxy-headers-port: '' is not the name .*"),
+        ([*PROXIES, "--proxy-headers-host", "X_Real"], ".* as X_Real, are dropped"),
+        (["--log-fmt", ""], "--log-fmt: '' is no format .*"),
+        (["--websocket_timeout", "-2"], "--websocket-timeout: -2.0 is not -1 or more"),
+    ],
+)
+def test_what_daphne_takes_and_is_a_mistake_here(
+    capsys: pytest.CaptureFixture[str], argv: list[str], message: str
+) -> None:
+    """On purpose."""
+    assert main([*argv, "--check-config", "myproject.asgi:application"]) == 2
+    assert re.fullmatch(f"aserver: error: {message}\n", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    "flag",
+    [
+        *("-t", "--websocket_timeout", "--websocket_connect_timeout"),
+        *("--application-close-timeout", "--ping-interval", "--ping-timeout"),
+        *("--websocket-max-message-size", "--websocket-max-frame-size"),
+    ],
+)
+def test_no_number_is_below_minus_one(flag: str) -> None:
+    with pytest.raises(ConfigError, match=r": -2(\.0)? is not (0|-1) or more$"):
+        config_of(flag, "-2")
 
 
 # Everything else that its tests assert of the command line

@@ -36,6 +36,14 @@ SEEN = {
     "a socket file without its lock": "unix_sockets:a_stale_socket_is_replaced "
     "unix_sockets:a_live_socket_is_refused_and_kept",
     "`--fd` of IPv6": "daphne/differences:addresses_at_sockets_of_any_kind",
+    "of `-u`, or `--fd`, given twice": "options:an_address_given_twice_is_a_mistake "
+    "daphne/command_line:what_daphne_takes_and_is_a_mistake_here addresses:targets",
+    "`-u ''`": "daphne/command_line:what_daphne_takes_and_is_a_mistake_here "
+    "forwarded:what_is_no_header_name_is_a_mistake logs:a_format_that_is_none",
+    "`-u FILE:mode=600`": "addresses:an_endpoint_is_no_path "
+    "daphne/command_line:what_daphne_takes_and_is_a_mistake_here",
+    "`-b 0`": "addresses:an_address_that_cannot_be_understood "
+    "daphne/command_line:what_daphne_takes_and_is_a_mistake_here",
     "50 connections wait": "sockets:each_address_has_its_backlog "
     "accepting:the_backlog_is_the_kernels",
     "connections, and requests": "admission:no_more_connections_are_served_than_allowed "
@@ -64,6 +72,7 @@ SEEN = {
     "clients_tls:without_http2 docs_http2:preface_where_http2_is_off",
     # The scope
     '`asgi` is `{"version": "3.0"}`': "daphne/http_request:the_simplest_request",
+    "an application of ASGI 2": "bridges:asgi_2",
     "no other keys": "daphne/http_request:the_simplest_request "
     "scope:state_is_there_only_if_there_is_one",
     "`client` and `server` are lists": "daphne/http_request:addresses",
@@ -97,11 +106,18 @@ SEEN = {
     "a response that is out of time": "http_cycle:stream_longer_than_the_timeout "
     "connection:failure_in_a_response_that_ends_with_the_connection",
     "deadlines are looked at": "server:there_is_one_a_second",
+    "0 for `--websocket_timeout`": "limits:websocket_without_limits "
+    "ws_opening_ends:no_connect_timeout ws_watch:no_idle_and_no_age_limit",
+    "numbers below -1": "daphne/command_line:no_number_is_below_minus_one "
+    "daphne/command_line:what_daphne_takes_and_is_a_mistake_here",
     "behind an exception": "daphne/differences:behind_an_exception_in_a_response_all_is_as_before",
     # WebSockets
     "version 8 and 13": "engines/h1_upgrade_denied:other_version_is_told_which_is_spoken",
     "a handshake by POST": "engines/ws_handshake:only_a_get_is_a_handshake "
     "engines/h1_upgrade_denied:upgrade_that_connection_does_not_name_is_none",
+    "a subprotocol that is no token": "engines/ws_handshake:"
+    "subprotocols_that_are_no_list_of_tokens "
+    "engines/ws_handshake:subprotocols_are_in_the_clients_order",
     "a refused handshake": "daphne/websocket:a_refusal "
     "clients_websocket_refused:behind_a_refusal_the_same_connection_opens_a_websocket",
     "waiting in vain": "ws_opening_ends:late_application",
@@ -111,7 +127,7 @@ SEEN = {
     "`websocket.http.response`": "clients_websocket_refused:websockets_sees_a_denial_and_its_body",
     "empty messages": "daphne/websocket:any_messages_from_the_application",
     "a message with neither": "daphne/websocket:messages_that_are_none",
-    "a subprotocol that": "clients_websocket:"
+    "a subprotocol that the client": "clients_websocket:"
     "a_subprotocol_that_was_not_offered_is_left_out_and_in_the_log",
     "`send()` behind the end": "ws_cycle_end:message_behind_its_own_close "
     "ws_cycle_leniency:it_never_raises_however_much_is_sent",
@@ -144,10 +160,19 @@ SEEN = {
     "for WebSockets the scheme": "forwarding:a_websocket_has_schemes_of_its_own "
     "daphne/websocket:proxies",
     "a scheme only counts": "daphne/http_request:proxies_that_are_believed forwarding:ports",
+    "of several `X-Forwarded-Port`": "forwarding:a_port_is_that_of_its_address "
+    "forwarding:of_several_ports_that_of_one_proxy_is_the_last",
+    "`::ffff:192.0.2.1`": "forwarding:from_the_right_to_the_first_that_is_not_trusted "
+    "hosts:peers_as_proxies_write_them",
+    "`--proxy-headers-host X_Real`": "forwarded:a_header_that_never_comes_is_a_mistake "
+    "daphne/command_line:what_daphne_takes_and_is_a_mistake_here",
     "`Daphne-Root-Path` works": "daphne/http_request:the_root_path_of_a_proxy "
     "daphne/http_request:the_root_path_of_no_proxy",
     # Logs
     "an access line for": "daphne/differences:lines_of_the_access_log",
+    "none for a client that leaves": "daphne/differences:"
+    "who_leaves_before_the_response_has_the_line_of_what_is_made_for_him",
+    "`--access-log ''`": "daphne/log_lines:without_an_access_log_standard_output_is_empty",
     "no line for what": "daphne/differences:lines_of_the_access_log",
     "lines are written at once": "access_log:lines_are_written_together_a_tenth_of_a_second_later",
     "the log file stays": "access_log:sigusr1_reopens_the_log",

@@ -19,7 +19,7 @@ from aserver import Config, run
 from aserver.testing import serve
 from aserver.types import Receive, Scope, Send
 from tests.daphne.recorder import ACCEPT, BODY, START
-from tests.inside import Diary, make_listening
+from tests.inside import Diary, leave_rudely, make_listening
 from tests.processes import DEADLINE, get, read_all, read_until, wait_until
 from tests.ws_clients import handshake
 
@@ -154,6 +154,53 @@ def test_lines_of_the_access_log(
     told = [(each.name, each.message.partition(":")[0]) for each in caplog.records]
     assert ("aserver.peer", "Refused a request from 127.0.0.1") in told
     assert ("aserver.app", "GET /cut?201 from 127.0.0.1") in told
+
+
+def test_who_leaves_before_the_response_has_the_line_of_what_is_made_for_him(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If there is one, and he may be waiting for it: whose connection is reset has none."""
+    began, ended = [], []
+
+    async def late(scope: Scope, receive: Receive, send: Send) -> None:
+        assert scope["type"] == "http"
+        began.append(scope["path"])
+        try:
+            while scope["path"] != "/last" and (await receive())["type"] != "http.disconnect":
+                pass
+            if scope["path"] == "/deaf":
+                await asyncio.Event().wait()
+            if scope["path"] != "/gives-up":
+                await send({**START, "status": 201})
+                await send(BODY)
+        finally:
+            ended.append(scope["path"])
+
+    monkeypatch.setattr(module, "TICK", 0.02)
+    log = tmp_path / "access.log"
+    with serve(late, access_log=str(log), application_close_timeout=0.2) as server:
+        with socket.create_connection((server.host, server.port), DEADLINE) as sock:
+            sock.sendall(get("/reset"))
+            wait_until(lambda: began == ["/reset"])
+            leave_rudely(sock)
+        answers = {"/slow": b"HTTP/1.1 201", "/deaf": b"HTTP/1.1 503", "/gives-up": b""}
+        with ExitStack() as stack:
+            socks = []
+            for path in answers:
+                sock = socket.create_connection((server.host, server.port), DEADLINE)
+                socks.append(stack.enter_context(sock))
+                sock.sendall(get(path))
+                sock.shutdown(socket.SHUT_WR)
+            assert [read_all(sock)[:12] for sock in socks] == list(answers.values())
+        wait_until(lambda: set(ended) == {"/reset", *answers})
+        ask(server, "/last")
+        wait_until(lambda: "/last" in log.read_text())
+    lines = [line.partition('"')[2] for line in log.read_text().splitlines()]
+    assert [line[: line.index('" ') + 5] for line in lines] == [
+        'GET /slow" 201',
+        'GET /deaf" 503',
+        'GET /last" 201',
+    ]
 
 
 def test_an_interrupt_ends_it_though_it_was_ignored_at_the_start() -> None:

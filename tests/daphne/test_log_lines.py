@@ -122,3 +122,12 @@ def test_quiet(number: signal.Signals) -> None:
             assert visit("daphne.sock", "/").startswith(b"HTTP/1.1 204 ")
             assert server.end(number) == 0
     assert (Path("out").read_text(), server.stderr) == ("", "")
+
+
+@pytest.mark.parametrize("option", ["--access-log=", "--no-access-log"])
+def test_without_an_access_log_standard_output_is_empty(option: str) -> None:
+    """An empty one is none, on purpose."""
+    with open("out", "w") as out, run("-u", "daphne.sock", option, stdout=out) as server:
+        assert visit("daphne.sock", "/").startswith(b"HTTP/1.1 204 ")
+        assert server.end() == 0
+    assert Path("out").read_text() == ""
