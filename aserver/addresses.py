@@ -166,7 +166,7 @@ def _targets(bind: Bind) -> list[Target]:
     if bind.port is not None and not any(isinstance(each, TcpAddress) for each in found):
         found.append(TcpAddress(DEFAULT_HOST, port))
     if bind.unix_socket is not None:
-        found.append(_unix_socket(bind.unix_socket))
+        found.append(_unix("--unix-socket", bind.unix_socket))
     if bind.fd is not None:
         found.append(InheritedFd(bind.fd))
     return found
@@ -207,17 +207,13 @@ def _unix(label: str, path: str) -> UnixAddress:
     if not path:
         # The kernel would choose a name that nobody knows.
         raise ConfigError(f"{label}: a unix socket must have a path")
-    return UnixAddress(path)
-
-
-def _unix_socket(path: str) -> UnixAddress:
     if found := _find_argument(path):
-        # To Daphne it is one. Who has kept others out by it must not let them in unawares.
+        # Daphne's -u takes it for one. Who keeps others out by it must not let them in unawares.
         raise ConfigError(
-            f"--unix-socket: {path!r} is a path, and {found[0]!r} would be a part of it; what is "
-            f"meant may be --endpoint unix:{path}"
+            f"{label}: {path!r} is a path, and {found[0]!r} would be a part of it; what is meant "
+            f"may be --endpoint unix:{path}"
         )
-    return _unix("--unix-socket", path)
+    return UnixAddress(path)
 
 
 def _number(label: str, text: str, digits: str) -> int:

@@ -11,12 +11,12 @@ application does in `close()` comes behind its response, not before its end.
 import asyncio
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 from wsgiref.util import FileWrapper
 
 from .declarations import ConfigError
+from .logs import app_log
 from .types import AppError, ASGIApplication, ClientDisconnected, Receive, Scope, Send
 from .wsgi_environ import Environ, mend
 
@@ -60,9 +60,7 @@ class WsgiBridge:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            request = _Request(receive, send)
-            with request.watched(scope["headers"]):
-                await self._answer(scope, request)
+            await self._answer(scope, _Request(receive, send))
         elif scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.close"})
@@ -76,11 +74,17 @@ class WsgiBridge:
         except asyncio.CancelledError:
             request.failure = ClientDisconnected("nobody waits for the response")
             self._abandoned.add(task)
-            task.add_done_callback(self._abandoned.discard)
+            task.add_done_callback(self._on_end_of_abandoned)
             raise
         problem = request.failure or request.mistake
-        if problem is not None and problem is not _UNSERVED:
+        if problem is not None:
             raise problem
+
+    def _on_end_of_abandoned(self, task: asyncio.Task[None]) -> None:
+        self._abandoned.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, ClientDisconnected):
+            app_log.error("Exception in a thread that nobody waits for any more", exc_info=error)
 
     async def _bridge_one(self, scope: Scope, request: "_Request") -> None:
         _current.set(request)  # a2wsgi runs the thread in a copy of this context
@@ -89,17 +93,11 @@ class WsgiBridge:
     def _run(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         """What a2wsgi calls as the application, in a thread."""
         request = _current.get()
-        if request.has_left:  # while it waited for the thread
-            request.failure = request.failure or _UNSERVED
-        if request.failure is not None:
+        if request.failure is not None:  # while it waited for the thread
             return ()
         mend(environ, request.read)
         response = _Response(request, start_response)
         return _Pieces(self._app(environ, response.start), request, response)
-
-
-# Why nothing is sent where there was nobody any more before the application was called.
-_UNSERVED = ClientDisconnected("nobody waits for the response")
 
 
 class _Request:
@@ -107,44 +105,17 @@ class _Request:
 
     Attributes:
         failure: Why there is nobody to respond to.
-        has_left: Whether its client has, or is answered already.
         mistake: What the application did wrong without any harm to its response.
     """
 
-    __slots__ = ("_first", "_loop", "_send", "failure", "has_left", "mistake", "receive")
+    __slots__ = ("_loop", "_send", "failure", "mistake", "receive")
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self._loop = asyncio.get_running_loop()
         self._send = send
         self.receive = receive
         self.failure: Exception | None = None
-        self.has_left = False
         self.mistake: Exception | None = None
-        self._first: asyncio.Task[Any] | None = None  # the body's first piece, come or awaited
-
-    @contextmanager
-    def watched(self, headers: Iterable[tuple[bytes, bytes]]) -> Iterator[None]:
-        """Hear of the client's end meanwhile, if its request has come whole.
-
-        A body of more than one piece is for its reader to wait for, and so is one that is to be
-        asked for.
-        """
-        if any(name == b"expect" for name, _ in headers):
-            yield
-            return
-        self._first = asyncio.create_task(self._next())
-        watching = asyncio.create_task(self._watch(self._first))
-        try:
-            yield
-        finally:
-            watching.cancel()
-
-    async def _watch(self, first: asyncio.Task[Any]) -> None:
-        await asyncio.wait((first,))  # it is not to be cancelled with this
-        message = first.result()
-        if message["type"] == "http.request" and not message.get("more_body", False):
-            message = await self.receive()
-        self.has_left = message["type"] != "http.request"
 
     async def send(self, message: Any) -> None:
         """ASGI `send()` that never fails: the queue in front of it must not come to a stop."""
@@ -156,14 +127,10 @@ class _Request:
 
     def read(self) -> tuple[bytes, bool]:
         """In the thread: wait for a piece of the body; also returns whether there is more."""
-        message = asyncio.run_coroutine_threadsafe(self._piece(), self._loop).result()
+        message = asyncio.run_coroutine_threadsafe(self._next(), self._loop).result()
         if message["type"] != "http.request":
             raise ClientDisconnected("the client has disconnected in its request body")
         return message.get("body", b""), message.get("more_body", False)
-
-    async def _piece(self) -> Any:
-        first, self._first = self._first, None
-        return await (first or self.receive())
 
     async def _next(self) -> Any:
         return await self.receive()
@@ -269,6 +236,7 @@ def _too_long() -> AppError:
 
 def _content_length(headers: list[tuple[str, str]]) -> int | None:
     for name, value in headers:
-        if name.lower() == "content-length" and value.isascii() and value.isdigit():
-            return int(value)
+        digits = value.strip()
+        if name.strip().lower() == "content-length" and digits.isascii() and digits.isdigit():
+            return int(digits)
     return None

@@ -1,8 +1,9 @@
 """The server's own log: the `aserver.*` loggers, and what the command line makes of them.
 
-Only loggers named `aserver` and below are ever touched, and only by the command line; a server that
-is embedded leaves logging to its host. The root logger gets a handler if it has none when the
-application has started. The access log is none of them: see `aserver.access_log`.
+Only loggers named `aserver` and below are touched, and only by the command line; a server that is
+embedded leaves logging to its host. What other loggers have to say that nobody has configured is
+seen, too: in our format, and Django's even without DEBUG. The access log is none of them: see
+`aserver.access_log`.
 """
 
 import logging
@@ -37,36 +38,61 @@ def set_up_logging(log: Log) -> None:
     logger.handlers = [handler]
     logger.setLevel(_LEVELS[log.verbosity])
     logger.propagate = False
+    if logging.lastResort is not None:  # where loggers write that have no handler
+        logging.lastResort.setFormatter(handler.formatter)
 
 
 class _OwnHandler(logging.StreamHandler[TextIO]):
     """Its presence says that logging is set up by us."""
 
 
-def write_unwritten() -> None:
-    """Where nobody has configured the root logger, let it write what goes wrong, as Daphne does.
+class _Unmuted(logging.StreamHandler[TextIO]):
+    """For the logger `django`: what its other handlers, and those below, do not write."""
 
-    Else, without DEBUG, the tracebacks of Django's views would be nowhere: the logger `django` has
-    handlers, but these write nothing then. To be called when the application has started, since it
-    may call `logging.basicConfig`, which does nothing once there is a handler.
+    def filter(self, record: logging.LogRecord) -> Any:
+        return super().filter(record) and _is_unwritten(record)
+
+
+def unmute_django() -> None:
+    """Let Django's loggers say what goes wrong, where nobody has configured them.
+
+    They have handlers, but without DEBUG these write nothing, and the tracebacks of views would be
+    nowhere. To be called when the application has started.
     """
     own = logging.getLogger("aserver").handlers
-    if logging.root.handlers or not own or not isinstance(own[0], _OwnHandler):
+    django = logging.getLogger("django")
+    if not own or not isinstance(own[0], _OwnHandler) or not any(map(_is_muted, django.handlers)):
         return
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setLevel(logging.WARNING)
-    handler.setFormatter(own[0].formatter)
-    handler.addFilter(_is_unwritten)
-    logging.root.addHandler(handler)
+    if not isinstance(django.handlers[-1], _Unmuted):
+        handler = _Unmuted(sys.stderr)
+        handler.setLevel(logging.WARNING)
+        handler.setFormatter(own[0].formatter)
+        django.addHandler(handler)
+
+
+def _is_muted(handler: logging.Handler) -> bool:
+    """Whether it is Django's for its development server, and there is no DEBUG."""
+    record = logging.makeLogRecord({})
+    return any(
+        isinstance(each, logging.Filter)
+        and type(each).__name__ == "RequireDebugTrue"
+        and not each.filter(record)
+        for each in handler.filters
+    )
 
 
 def _is_unwritten(record: logging.LogRecord) -> bool:
-    """Whether no handler below the root logger's has put it to a stream, or a file."""
+    """Whether neither the root logger's handlers write it nor one in between.
+
+    Those that are muted do not, and the one that sends letters does something else.
+    """
+    if logging.root.handlers:
+        return False
     logger: logging.Logger | None = logging.getLogger(record.name)
-    while logger is not None and logger is not logging.root:
-        for handler in logger.handlers:
-            is_log = isinstance(handler, logging.StreamHandler)
-            if is_log and record.levelno >= handler.level and handler.filter(record):
+    while logger is not None:
+        for each in logger.handlers:
+            is_log = not isinstance(each, _Unmuted) and type(each).__name__ != "AdminEmailHandler"
+            if is_log and record.levelno >= each.level and not _is_muted(each):
                 return False
         logger = logger.parent
     return True

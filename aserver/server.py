@@ -25,7 +25,7 @@ from .entrances import Entrances
 from .lifespan import Lifespan
 from .limits import sweep
 from .listener import Listener
-from .logs import enable_loggers, write_unwritten
+from .logs import enable_loggers, unmute_django
 from .observer import Observer
 from .seams import Parser
 from .sockets import open_listeners
@@ -195,7 +195,7 @@ class Server:
         await lifespan.startup()
         if isinstance(self._app, str):
             enable_loggers()  # once more: applications set up logging in their lifespan, too
-            write_unwritten()
+            unmute_django()
         context.state = lifespan.state
 
     async def _start_accepting(self, context: Context) -> None:

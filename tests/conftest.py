@@ -114,7 +114,11 @@ def own_loggers() -> Iterator[None]:
         (each, each.handlers.copy(), each.level, each.propagate, each.disabled)
         for each in map(logging.getLogger, names)
     ]
+    last = logging.lastResort
+    assert last is not None
+    formatter = last.formatter
     yield
+    last.setFormatter(formatter)
     for logger, handlers, level, propagate, disabled in before:
         logger.handlers, logger.propagate, logger.disabled = handlers, propagate, disabled
         logger.setLevel(level)

@@ -80,6 +80,8 @@ def test_an_endpoint_is_no_path(path: str) -> None:
         ConfigError, match=r"^--unix-socket: .*; what is meant may be --endpoint unix:"
     ):
         places(Bind(unix_socket=path), Tls())
+    with pytest.raises(ConfigError, match=r"^--bind: .*; what is meant may be --endpoint unix:"):
+        places(Bind(bind=(f"unix:{path}",)), Tls())
     assert places(Bind(unix_socket="a:b=600"), Tls()) == [Place(UnixAddress("a:b=600"))]
 
 

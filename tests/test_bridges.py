@@ -12,7 +12,6 @@ from typing import Any
 import httpx
 import pytest
 
-from aserver import bridges
 from aserver.bridges import WsgiBridge, bridge_asgi2
 from aserver.declarations import ConfigError
 from aserver.testing import serve
@@ -202,46 +201,19 @@ def test_a_thread_that_nobody_waits_for(server: serve, caplog: pytest.LogCapture
         assert b"hello" in ask(server, get("/hello", "Connection: close"))
 
 
-@pytest.mark.parametrize("size", [0, 100])
 def test_who_was_answered_while_it_waited_is_not_served_later(
-    size: int, caplog: pytest.LogCaptureFixture
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     app = WsgiBridge(wsgi_site.application, 1)
-    with serve(app, http_timeout=0.1) as server:
+    with serve(app, http_timeout=0.1, application_close_timeout=0.1) as server:
         with connected(server, post("/upload", b"")) as sock:
             assert wsgi_site.at_work.wait(DEADLINE)
-            answer = ask(server, post("/slow_end", bytes(size)))
-            assert answer.startswith(b"HTTP/1.1 503 ")
-            wsgi_site.may_go_on.set()
-            read_all(sock)
-        assert not wsgi_site.closing.is_set()
-        assert ask(server, get("/slow_end", "Connection: close")).startswith(b"HTTP/1.1 200 ")
-    assert caplog.text.count("POST /slow_end") == 1, "that it was answered 503"
-
-
-def test_nor_is_who_has_left(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    requests: list[Any] = []
-
-    class Noted(bridges._Request):
-        def __init__(self, receive: Receive, send: Send) -> None:
-            super().__init__(receive, send)
-            requests.append(self)
-
-    monkeypatch.setattr(bridges, "_Request", Noted)
-    app = WsgiBridge(wsgi_site.application, 1)
-    with serve(app) as server:
-        with connected(server, post("/upload", b"")) as sock:
-            assert wsgi_site.at_work.wait(DEADLINE)
-            with connected(server, post("/slow_end", b"abc")):
-                wait_until(lambda: len(requests) == 2)
-            wait_until(lambda: requests[1].has_left)
+            assert ask(server, post("/slow_end", b"")).startswith(b"HTTP/1.1 503 ")
+            wait_until(lambda: caplog.text.count("cancelled the application") == 2)
             wsgi_site.may_go_on.set()
             read_all(sock)
         assert b"hello" in ask(server, get("/hello", "Connection: close"))
     assert not wsgi_site.closing.is_set()
-    assert caplog.messages == []
 
 
 def test_a_body_that_is_asked_for_is_not_asked_for_before(server: serve) -> None:
@@ -279,6 +251,20 @@ def test_a_response_is_no_longer_than_it_says(
     assert ask(server, get("/too_long", "Connection: close")).endswith(b"\r\n\r\nhello")
     wait_until(lambda: "longer than its content-length" in caplog.text)
     assert wsgi_site.closed.is_set()
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/not_modified", b"HTTP/1.1 304 Not Modified\r\n"),
+        ("/nothing", b"HTTP/1.1 201 Created\r\n"),
+        ("/late_sorry", b"HTTP/1.1 500 "),
+    ],
+)
+def test_a_head_goes_without_any_body_and_not_before_there_is_one(
+    server: serve, path: str, expected: bytes
+) -> None:
+    assert ask(server, get(path, "Connection: close")).startswith(expected)
 
 
 @pytest.mark.parametrize("query", ["", "?memory"])

@@ -299,6 +299,11 @@ def test_a_prefix_is_utf8_with_and_without_percent_signs(prefix: str) -> None:
     assert seen(("daphne-root-path", prefix), **EVERYTHING)["root_path"] == "/caf\xe9"
 
 
+@pytest.mark.parametrize("prefix", ["/caf%E9", "/caf\xe9"])
+def test_a_prefix_that_is_no_utf8_is_as_such_a_path(prefix: str) -> None:
+    assert seen(("x-forwarded-prefix", prefix), **EVERYTHING)["path"] == "/caf\ufffd/page"
+
+
 def test_a_prefix_stands_in_front_of_the_root_path() -> None:
     scope = scope_of(("x-forwarded-prefix", "/app"), root_path="/mount", path="/mount/page")
     amend = Forwarding(Proxy(proxy_headers=True, **EVERYTHING)).of(NGINX)

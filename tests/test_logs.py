@@ -20,7 +20,7 @@ from aserver.logs import (
     peer_log,
     server_log,
     set_up_logging,
-    write_unwritten,
+    unmute_django,
 )
 from tests.django.projects import make_project
 from tests.processes import Process
@@ -315,67 +315,135 @@ def test_an_exception_in_one_line(error: Exception, line: str) -> None:
     assert one_line(error) == line
 
 
-# What nobody else writes
+# What nobody has configured
 
 
-def empty_root() -> None:
-    """Take the handlers that pytest has given it from the root logger; for tests to begin with."""
+class Debug:
+    """Django's setting."""
+
+    is_on = False
+
+
+class RequireDebugTrue(logging.Filter):
+    """As Django's own."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return Debug.is_on
+
+
+class AdminEmailHandler(logging.Handler):
+    """As Django's own, which sends no letter if there is nobody to get it."""
+
+    def emit(self, record: logging.LogRecord) -> None: ...
+
+
+class Kept(logging.Handler):
+    """One of somebody's own, as those for queues and consoles are; it asks its filters once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+        self.asked = 0
+        self.addFilter(self.count)
+
+    def count(self, record: logging.LogRecord) -> bool:
+        self.asked += 1
+        return True
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts.append(record.getMessage())
+
+
+@pytest.fixture
+def django(all_of_logging: None, own_loggers: None) -> logging.Logger:
+    """The logger `django` with the handlers of Django's default."""
+    assert logging.lastResort is not None
+    console = type(logging.lastResort)()  # which looks for sys.stderr when it writes
+    console.addFilter(RequireDebugTrue())
+    logger = logging.getLogger("django")
+    logger.handlers = [console, AdminEmailHandler()]
+    logger.propagate = True
+    return logger
+
+
+def no_root_handlers() -> None:
+    """What pytest has given it is taken away; for tests to begin with."""
     logging.root.handlers = []
 
 
-@pytest.mark.usefixtures("all_of_logging", "own_loggers")
-def test_what_nobody_writes_is_written(capsys: pytest.CaptureFixture[str]) -> None:
-    empty_root()
-    site, chatty = logging.getLogger("site"), logging.getLogger("site.chatty")
-    site.handlers, chatty.handlers = [logging.NullHandler()], [logging.StreamHandler()]
-    chatty.handlers[0].addFilter(lambda record: "filtered" not in record.getMessage())
-    chatty.handlers[0].setLevel(logging.ERROR)
+def lines_of(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    stamp = r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} "
+    return [re.sub(stamp, "at some time ", line) for line in capsys.readouterr().err.splitlines()]
+
+
+def test_django_without_debug_says_what_goes_wrong(
+    django: logging.Logger, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_root_handlers()
     set_up_logging(Log())
     for _ in range(2):
-        write_unwritten()
-    site.info("not asked for")
-    site.error("lost")
-    app_log.error("ours")
-    chatty.error("its own")
-    chatty.error("filtered")
-    chatty.warning("below its level")
-    lines = [
-        re.sub(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} ", "", line)
-        for line in capsys.readouterr().err.splitlines()
-    ]
-    assert lines == [
-        "ERROR    lost",
-        "ERROR    ours",
-        "its own",
-        "ERROR    filtered",
-        "WARNING  below its level",
-    ]
+        unmute_django()
+    request = logging.getLogger("django.request")
+    request.error("of a view")
+    django.setLevel(logging.INFO)
+    django.info("not asked for")
+    monkeypatch.setattr(Debug, "is_on", True)
+    request.error("of its own")
+    assert lines_of(capsys) == ["at some time ERROR    of a view", "of its own"]
 
 
-@pytest.mark.usefixtures("all_of_logging", "own_loggers")
+def test_what_somebody_writes_is_written_once(
+    django: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    no_root_handlers()
+    set_up_logging(Log())
+    unmute_django()
+    request = logging.getLogger("django.request")
+    request.handlers = [own := Kept()]
+    own.setLevel(logging.ERROR)
+    request.error("one")
+    request.warning("below its level")
+    request.handlers = []
+    logging.root.handlers = [of_root := Kept()]  # by an application, in its first request
+    request.error("two")
+    assert (own.texts, own.asked) == (["one"], 1)
+    assert (of_root.texts, of_root.asked) == (["two"], 1)
+    assert lines_of(capsys) == ["at some time WARNING  below its level"]
+
+
+@pytest.mark.parametrize("handlers", [[], [logging.NullHandler()]])
+def test_who_has_silenced_django_meant_it(
+    handlers: list[logging.Handler], django: logging.Logger
+) -> None:
+    no_root_handlers()
+    django.handlers = handlers.copy()
+    set_up_logging(Log())
+    unmute_django()
+    assert django.handlers == handlers
+
+
 @pytest.mark.parametrize("log_config", ["l.json", None])
 def test_who_sets_logging_up_decides(
-    log_config: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    log_config: str | None, django: logging.Logger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether it is a file's word, or the program's that has the server in it."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "l.json").write_text("{}")
-    empty_root()
+    no_root_handlers()
     logging.getLogger("aserver").handlers = []
     if log_config is not None:
         set_up_logging(Log(log_config=log_config))
-    write_unwritten()
-    assert logging.root.handlers == []
+    before = django.handlers.copy()
+    unmute_django()
+    assert django.handlers == before
 
 
 @pytest.mark.usefixtures("all_of_logging", "own_loggers")
-def test_an_application_that_has_configured_the_root_logger_decides() -> None:
-    empty_root()
-    handler = logging.NullHandler()
-    logging.root.addHandler(handler)
+def test_loggers_without_any_handler_have_our_format(capsys: pytest.CaptureFixture[str]) -> None:
+    no_root_handlers()
     set_up_logging(Log())
-    write_unwritten()
-    assert logging.root.handlers == [handler]
+    logging.getLogger("an.application").warning("of an application")
+    assert lines_of(capsys) == ["at some time WARNING  of an application"]
 
 
 APPLICATION = """
@@ -384,20 +452,25 @@ import logging, os
 async def application(scope, receive, send):
     if scope["type"] == "lifespan":
         await receive()
-        if os.environ.get("BASIC"):
+        if os.environ["BASIC"] == "lifespan":
             logging.basicConfig(format="mine: %(message)s")
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await send({"type": "lifespan.shutdown.complete"})
     else:
+        if os.environ["BASIC"] == "request":
+            logging.basicConfig(format="mine: %(message)s")
         logging.getLogger("site").warning("asked")
         await send({"type": "http.response.start", "status": 204})
         await send({"type": "http.response.body"})
 """
 
 
-@pytest.mark.parametrize(("basic", "line"), [("", "WARNING  asked"), ("1", "mine: asked")])
-def test_applications_set_logging_up_in_their_lifespan(
+@pytest.mark.parametrize(
+    ("basic", "line"),
+    [("never", "WARNING  asked"), ("lifespan", "mine: asked"), ("request", "mine: asked")],
+)
+def test_applications_set_logging_up_when_they_like(
     basic: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "logging_site.py").write_text(APPLICATION)

@@ -106,6 +106,27 @@ def sorry(environ: Environ, start_response: Any) -> Iterable[bytes]:
     return [b"sorry"]
 
 
+def late_sorry(environ: Environ, start_response: Any) -> Iterator[bytes]:
+    """The same behind a piece that is empty: nothing has gone yet."""
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    yield b""
+    try:
+        raise ValueError
+    except ValueError:
+        start_response("500 Sorry", [("Content-Type", "text/plain")], sys.exc_info())
+    yield b"sorry"
+
+
+def not_modified(environ: Environ, start_response: Any) -> Iterable[bytes]:
+    start_response("304 Not Modified", [("ETag", '"a"')])
+    return []
+
+
+def nothing(environ: Environ, start_response: Any) -> Iterable[bytes]:
+    start_response("201 Created", [("Location", "/a")])
+    return [b""]
+
+
 def too_late(environ: Environ, start_response: Any) -> Iterator[bytes]:
     start_response("200 OK", [("Content-Type", "text/plain")])
     yield b"begun"
@@ -128,7 +149,7 @@ def never(environ: Environ, start_response: Any) -> Iterable[bytes]:
 
 def too_long(environ: Environ, start_response: Any) -> Iterator[bytes]:
     """More than it said."""
-    start_response("200 OK", [("Content-Length", "5")])
+    start_response("200 OK", [("CONTENT-length", " 5 ")])
     try:
         while True:
             yield b"hello"
@@ -198,6 +219,9 @@ VIEWS = {
         write,
         endless_write,
         sorry,
+        late_sorry,
+        not_modified,
+        nothing,
         too_late,
         twice,
         never,

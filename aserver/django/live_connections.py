@@ -1,7 +1,9 @@
 """Database connections of a live server's application, for as long as its tests last.
 
 A thread cannot be cancelled: a view that is at work when the tests have ended goes on. By then a
-new connection would lead to the database of the settings, the real one, so it is refused.
+new connection would lead to the database of the settings, the real one, so it is refused to whoever
+has the context of the application: all that `sync_to_async` and `asyncio.to_thread` have started,
+but not `run_in_executor`, or a thread of a view's own.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -26,11 +28,12 @@ class LiveConnections:
 
     Attributes:
         shared: Connections that all threads have in common, by alias: to databases in memory.
+        is_over: Whether its tests have ended.
     """
 
     def __init__(self, shared: Mapping[str, Any]) -> None:
         self.shared = shared
-        self._is_over = False
+        self.is_over = False
 
     def around(self, app: ASGIApplication) -> ASGIApplication:
         """The application, known by its context, which sync_to_async takes to other threads."""
@@ -43,54 +46,53 @@ class LiveConnections:
 
     @contextmanager
     def lent(self) -> Iterator[None]:
-        """Let the application have connections until the block ends."""
-        global _lent
-        connections.create_connection = _create  # for good: who comes late asks it, too
-        _lent = self
+        """Let the application have connections until the block ends.
+
+        What gives them stays in Django's place when that is over: who comes late asks it, too.
+        """
+        global _create_before, _lent
+        if _create_before is None:
+            _create_before = connections.create_connection
+            connections.create_connection = _create
+        before, _lent = _lent, self
         try:
             yield
         finally:
-            _lent = None
-            self._is_over = True
+            _lent = before
+            self.is_over = True
             _clean_up()
-
-    def get(self, alias: str) -> Any:
-        """The connection for a thread that has none."""
-        self._check(alias)
-        return self.shared[alias] if alias in self.shared else self._new(alias)
-
-    def _new(self, alias: str) -> Any:
-        connection = _create_of_django(alias)
-        connect = connection.connect
-
-        def checked() -> None:
-            self._check(alias)
-            connect()
-
-        connection.connect = checked  # it may be closed, and connect anew
-        return connection
-
-    def _check(self, alias: str) -> None:
-        if self._is_over:
-            raise InterfaceError(
-                f"no connection to the database {alias!r}: the tests of the live server have "
-                "ended, and what is meant may be the test database"
-            )
 
 
 _own: ContextVar[LiveConnections | None] = ContextVar("aserver.live_connections", default=None)
 _lent: LiveConnections | None = None
-_create_of_django: Callable[[str], Any] = connections.create_connection
+_create_before: Callable[[str], Any] | None = None
 
 
 def _create(alias: str) -> Any:
+    """The connection for a thread that has none."""
+    _check(alias)
+    own = _own.get() or _lent  # the latter for threads without the application's context
+    if own is not None and alias in own.shared:
+        return own.shared[alias]
+    assert _create_before is not None
+    connection = _create_before(alias)
+    connect = connection.connect
+
+    def checked() -> None:
+        _check(alias)
+        connect()
+
+    connection.connect = checked  # it may be closed, and connect anew
+    return connection
+
+
+def _check(alias: str) -> None:
     own = _own.get()
-    if own is not None:
-        return own.get(alias)
-    # A thread that the application has started by itself, or the test has.
-    if _lent is not None and alias in _lent.shared:
-        return _lent.get(alias)
-    return _create_of_django(alias)
+    if own is not None and own.is_over:
+        raise InterfaceError(
+            f"no connection to the database {alias!r}: the tests of the live server have ended, "
+            "and what is meant may be the test database"
+        )
 
 
 def _clean_up() -> None:

@@ -265,9 +265,10 @@ class Worker(base.Worker):
 
 def _exit_code(error: BaseException | None) -> int:
     """Of a process that this ends: the arbiter reads it."""
-    if isinstance(error, SystemExit) and isinstance(error.code, int):
-        return error.code
-    return 0 if error is None else 1
+    code = error.code if isinstance(error, SystemExit) else error
+    if isinstance(code, int):
+        return code
+    return 0 if code is None else 1
 
 
 class _Steps(Observer):

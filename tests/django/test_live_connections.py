@@ -21,7 +21,7 @@ def connections(monkeypatch: pytest.MonkeyPatch) -> ConnectionHandler:
     """Of two databases, and those of no other test."""
     handler = ConnectionHandler({"default": ENGINE, "other": ENGINE})
     monkeypatch.setattr(live_connections, "connections", handler)
-    monkeypatch.setattr(live_connections, "_create_of_django", handler.create_connection)
+    monkeypatch.setattr(live_connections, "_create_before", None)
     return handler
 
 
@@ -102,11 +102,67 @@ def test_nor_does_who_connects_again(connections: ConnectionHandler) -> None:
     with own.lent():
         other = in_application(own, lambda: connections["other"])
         other.inc_thread_sharing()
+
+    def connect() -> Any:
+        with pytest.raises(InterfaceError, match="no connection to the database 'other'") as no:
+            other.connect()
+        return no.value
+
+    assert isinstance(in_application(own, connect), InterfaceError)
+
+
+def test_a_connection_of_a_thread_that_stays_is_good_for_the_next_tests(
+    connections: ConnectionHandler,
+) -> None:
+    first, second = LiveConnections({}), LiveConnections({})
+    with first.lent():
+        other = in_application(first, lambda: connections["other"])
+        other.inc_thread_sharing()
+
+    def connect() -> bool:
+        other.connection = None
         other.connect()
         other.connection.close()
-        other.connection = None
-    with pytest.raises(InterfaceError, match="no connection to the database 'other'"):
-        other.connect()
+        return True
+
+    with second.lent():
+        assert in_application(second, connect)
+    assert connect(), "and for those without a live server"
+
+
+def test_what_others_put_in_its_place_is_asked(connections: ConnectionHandler) -> None:
+    """Before it, or later and around it."""
+    asked: list[str] = []
+
+    def put(name: str) -> None:
+        create = connections.create_connection
+
+        def noted(alias: str) -> Any:
+            asked.append(f"{name} {alias}")
+            return create(alias)
+
+        connections.create_connection = noted
+
+    put("early")
+    with LiveConnections({}).lent():
+        pass
+    put("late")
+    own = LiveConnections({})
+    with own.lent():
+        in_application(own, lambda: connections["other"])
+    assert asked == ["late other", "early other"]
+
+
+def test_one_live_server_within_another(connections: ConnectionHandler) -> None:
+    shared = connections["default"]
+    found: list[Any] = []
+    with LiveConnections({"default": shared}).lent():
+        with LiveConnections({}).lent():
+            pass
+        thread = threading.Thread(target=lambda: found.append(connections["default"]))
+        thread.start()
+        thread.join()
+    assert found == [shared]
 
 
 def test_the_next_tests_have_theirs(connections: ConnectionHandler) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from aserver.gunicorn import worker
 from tests.certificates import Authority
 from tests.gunicorn.processes import WORKER, Gunicorn, asking, facts_in, is_refused
 from tests.processes import ROOT, get, read_all, read_until, wait_until
@@ -237,3 +238,18 @@ def test_nor_is_it_without_its_event_loop(tmp_path: Path) -> None:
         assert "Worker failed to boot." in it.output
         assert "Traceback" not in it.output
         assert it.output.count("note: post_fork") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (None, 0),
+        (SystemExit(), 0),
+        (SystemExit(3), 3),
+        (SystemExit("no"), 1),
+        (RuntimeError("no"), 1),
+        (KeyboardInterrupt(), 1),
+    ],
+)
+def test_the_code_of_an_end_that_something_holds_up(error: BaseException | None, code: int) -> None:
+    assert worker._exit_code(error) == code
