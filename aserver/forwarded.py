@@ -1,7 +1,8 @@
 """What proxies write into headers, read: by field, what each of them has said, the last one last.
 
-Who writes nothing between two commas has said nothing, and that in its place: were it left out, the
-client's own word would stand there.
+An item that is empty is kept: its proxy has said nothing. Without it, what the client has written
+in front would stand in that proxy's place.
+
 Whether anybody is to be believed is the business of `aserver.forwarding`.
 """
 
